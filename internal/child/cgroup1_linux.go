@@ -14,8 +14,9 @@ import (
 // v1memory is the slot's group in the v1 memory hierarchy, for machines where
 // the memory controller still lives there. v1 has no CLONE_INTO_CGROUP, but its
 // membership is by thread: the slot's thread joins once, and every child that
-// it forks is born inside. (The thread's own memory stays charged where it was:
-// the kernel charges by the owner of the address space.) The first join of a
+// it forks is born inside. The thread's own memory stays charged where it was:
+// the kernel charges by the owner of the address space, which is the main
+// thread, and so that one must never join. The first join of a
 // process takes up to 20 ms, a grace period of the kernel's, so it is made only
 // when a job has a memory limit.
 type v1memory struct {

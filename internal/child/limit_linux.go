@@ -54,7 +54,7 @@ func (r *run) readyMemory() error {
 		}
 		return nil
 	}
-	if s.v1 == nil && s.fam.v1dir != "" {
+	if s.v1 == nil && s.fam.v1dir != "" && unix.Gettid() != os.Getpid() {
 		if dir, err := makeFamilyDir(s.fam.v1home); err == nil {
 			s.v1, _ = joinV1(s.fam.v1home, filepath.Join(dir, "slot"+strconv.Itoa(s.number)))
 		}
@@ -159,7 +159,9 @@ func (l *limiter) sample(r *run, now time.Time) {
 	}
 	var sum int64
 	r.cpuUsed()
-	for _, pid := range r.family() {
+	pids := r.family()
+	began := time.Now()
+	for _, pid := range pids {
 		rss, high := resident(pid)
 		sum += rss
 		l.peak = max(l.peak, high) // of the leader mostly: it knows of times not looked at
@@ -176,7 +178,7 @@ func (l *limiter) sample(r *run, now time.Time) {
 		l.every = watchEvery
 	}
 	// However many processes there are, looking costs at most a twentieth.
-	l.sampleAt = now.Add(max(l.every, 20*time.Since(now)))
+	l.sampleAt = now.Add(max(l.every, 20*time.Since(began)))
 	r.at(l.sampleAt)
 }
 

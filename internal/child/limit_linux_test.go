@@ -42,8 +42,31 @@ func limitWays(t *testing.T, f func(t *testing.T, s *Slot)) {
 	for _, way := range []struct{ name, env string }{{"kernel", ""}, {"v1", "v2"}, {"watched", "1"}} {
 		t.Run(way.name, func(t *testing.T) {
 			t.Setenv(noCgroupVar, way.env)
-			f(t, open(t))
+			done := make(chan struct{})
+			Go(func() {
+				defer close(done)
+				s, err := Open(SlotOptions{})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer s.Close()
+				f(t, s)
+			})
+			<-done
 		})
+	}
+}
+
+// A slot on the main thread must not put the whole process under its job's
+// limit: there the tree is watched.
+func TestMemoryLimitOnMainThread(t *testing.T) {
+	cmd, out := prepare(t, "main thread")
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v: %s", err, out.text())
+	}
+	if out.text() != "memory false\n" {
+		t.Errorf("got %q, want the reason, and no group used", out.text())
 	}
 }
 

@@ -22,6 +22,8 @@ import (
 // roleVar makes the test binary play one of the programs below.
 const roleVar = "CHILD_TEST_ROLE"
 
+func init() { runtime.LockOSThread() } // main, and with it the role "main thread", stays on the main thread
+
 func TestMain(m *testing.M) {
 	Init()
 	if role := os.Getenv(roleVar); role != "" {
@@ -74,6 +76,18 @@ func play(role string, args []string) int {
 		}
 		fmt.Println("ready")
 		select {}
+	case "main thread":
+		s, err := Open(SlotOptions{})
+		if err != nil || unix.Gettid() != os.Getpid() {
+			fmt.Println("not on the main thread:", err)
+			return 1
+		}
+		spec := self("eat", "100")
+		spec.Memory = 30 << 20
+		spec.Stdin, _, _ = os.Pipe()
+		rep, _ := s.Run(spec, nil)
+		fmt.Println(rep.Reason, s.v1 != nil)
+		s.Close()
 	case "parent": // runs its arguments under supervision until it is killed
 		parent(args[0], args[1:])
 	}

@@ -40,6 +40,28 @@ type Slot struct {
 // readSize is how much output is read at once.
 const readSize = 64 << 10
 
+// Go runs f on a goroutine of its own, locked to a thread that is not the
+// process's main thread. That is where a slot is best opened: the main thread
+// stands for the process as a whole, so a slot there can't use cgroup v1, which
+// goes by thread, and can't end with its goroutine.
+func Go(f func()) {
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() != os.Getpid() {
+			f()
+			return // and the thread ends
+		}
+		locked := make(chan struct{})
+		go func() {
+			runtime.LockOSThread()
+			close(locked) // while the main thread is still taken
+			f()
+		}()
+		<-locked
+		runtime.UnlockOSThread()
+	}()
+}
+
 // Open makes a slot and locks the calling goroutine to its thread. The first
 // one also starts the warden. The program must have called Init.
 func Open(o SlotOptions) (*Slot, error) {
