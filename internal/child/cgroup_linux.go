@@ -1,7 +1,6 @@
 package child
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -11,79 +10,14 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/brood-go/brood/internal/cgroup"
 )
 
-// cgroupHome finds the directory of this process's own cgroup: in the v2
-// hierarchy for controller "", else in the v1 hierarchy of that controller.
-// The hierarchy may be mounted anywhere (beside v1, v2 is often at
-// /sys/fs/cgroup/unified), so the mount table is asked.
+// cgroupHome is this process's own cgroup.
 func cgroupHome(controller string) (string, error) {
-	own, err := ownCgroup(controller)
-	if err != nil {
-		return "", err
-	}
-	f, err := os.Open("/proc/self/mountinfo")
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	sc := bufio.NewScanner(f)
-	for sc.Scan() {
-		root, point, ok := parseMount(sc.Text(), controller)
-		if !ok {
-			continue
-		}
-		rel, err := filepath.Rel(root, own)
-		if err != nil || strings.HasPrefix(rel, "..") {
-			continue // our cgroup lies outside of what this mount shows
-		}
-		return filepath.Join(point, rel), nil
-	}
-	return "", fmt.Errorf("child: no mount shows the cgroup %s", own)
-}
-
-// ownCgroup is this process's path within the hierarchy.
-func ownCgroup(controller string) (string, error) {
-	b, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(string(b)) {
-		f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
-		if len(f) != 3 {
-			continue
-		}
-		if controller == "" && f[0] == "0" || controller != "" && hasWord(f[1], controller) {
-			return f[2], nil
-		}
-	}
-	return "", fmt.Errorf("child: not in a cgroup hierarchy %q", controller)
-}
-
-// parseMount reads one line of mountinfo and reports the mount's root and
-// mount point if it is the hierarchy asked for.
-func parseMount(line, controller string) (root, point string, ok bool) {
-	left, right, found := strings.Cut(line, " - ")
-	l, r := strings.Fields(left), strings.Fields(right)
-	if !found || len(l) < 5 || len(r) < 3 {
-		return "", "", false
-	}
-	if controller == "" {
-		ok = r[0] == "cgroup2"
-	} else {
-		ok = r[0] == "cgroup" && hasWord(r[2], controller)
-	}
-	return l[3], l[4], ok
-}
-
-// hasWord reports whether a comma-separated list holds word.
-func hasWord(list, word string) bool {
-	for w := range strings.SplitSeq(list, ",") {
-		if w == word {
-			return true
-		}
-	}
-	return false
+	dir, _, err := cgroup.Home(controller)
+	return dir, err
 }
 
 // familyPrefix begins the name of every cgroup directory made here; the pid and

@@ -1,0 +1,348 @@
+// Package batch runs many commands over a pool of supervised processes: an
+// iterator of jobs goes in, a stream of results comes out.
+//
+//	for r, err := range batch.Run(ctx, jobs, batch.Options{Slots: 4}) { … }
+//
+// A job is a command with replacement strings and the values for them, or a
+// plain command. Jobs are read as they are needed, started in the order that a
+// policy of package sched decides, and ended with everything that they have
+// started themselves. Every job that was read gets exactly one result, whatever
+// dies. With a job log, a batch that was itself killed goes on where it was.
+//
+// Commands need Linux; elsewhere Run yields an error that says so
+// ([errors.ErrUnsupported]). A program that runs batches must call brood.Init
+// first thing in main, because a copy of it guards its child processes.
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/brood-go/brood/sched"
+)
+
+// Job is one command to run.
+type Job struct {
+	// Template is expanded with Values when the job starts; nil: Command runs.
+	Template *Template
+	// Values are the job's input, one for each input source.
+	Values []string
+	// Command is what runs without a Template. Of its two forms Argv is used if
+	// it is not empty.
+	Command Command
+	// Dir is the working directory; empty: Options.Dir.
+	Dir string
+	// Env is added to the environment of Options.
+	Env []string
+
+	// again is set for a job that --retry-failed took from the job log.
+	again *logged
+}
+
+// Output says what becomes of the jobs' standard output and error.
+type Output int
+
+// The ways of output.
+const (
+	// Grouped keeps a job's output until the job has ended; it is the Result's.
+	// What is larger than a mebibyte goes to a temporary file without a name.
+	Grouped Output = iota
+	// Lines passes every line on to Options.Stdout or Stderr once it is whole.
+	Lines
+	// Through gives the jobs Options.Stdout and Stderr themselves.
+	Through
+)
+
+// Options configures a batch. The zero value works.
+type Options struct {
+	// Slots is how many jobs run at once; 0: CPUs(). It may be Unlimited.
+	Slots int
+	// Timeout bounds a job's running time, without time spent paused. 0: no bound.
+	Timeout time.Duration
+	// CPU bounds the user and system time of a job's process tree. 0: no bound.
+	CPU time.Duration
+	// Memory bounds the memory of a job's process tree, in bytes. 0: no bound.
+	Memory int64
+	// Nice is added to the jobs' scheduling priority number.
+	Nice int
+	// Delay is the least time between two starts.
+	Delay time.Duration
+	// Tries is how often a job is run before it counts as failed; 0: once.
+	Tries int
+	// RetryDelay is the pause before the second try. It doubles with each further
+	// one, up to a minute, and is jittered between half and all of itself. 0: 100 ms.
+	RetryDelay time.Duration
+	// Halt ends the batch early.
+	Halt Halt
+	// Dir is the jobs' working directory; empty: that of this process.
+	Dir string
+	// Env is the jobs' environment; nil: that of this process.
+	Env []string
+	// Shell runs the commands that need one; empty: DefaultShell().
+	Shell string
+	// Stop is how a job is asked to end; nil: TERM, 200 ms, TERM, 100 ms, TERM,
+	// 50 ms, KILL. The last step is KILL whatever it says.
+	Stop []Step
+	// Terminal, if not nil, is what jobs read, each as its foreground process
+	// group; Slots should be 1. nil: they read the null device.
+	Terminal *os.File
+
+	// Output says what becomes of the jobs' output.
+	Output Output
+	// KeepOrder delivers results in the order of the jobs.
+	KeepOrder bool
+	// Keep keeps the output for the Result also with Lines.
+	Keep bool
+	// Stdout and Stderr are where Lines and Through write; nil: those of this process.
+	Stdout, Stderr io.Writer
+	// Tag is expanded into Result.Tag and, with Lines, put in front of every line.
+	Tag *Template
+	// TempDir is where large outputs wait; empty: os.TempDir().
+	TempDir string
+
+	// JobLog is a file to which every ended job is added, in GNU parallel's
+	// format. Beside it, JobLog.journal makes Resume possible. Empty: none.
+	JobLog string
+	// Resume says which of the jobs that JobLog knows are run again.
+	Resume Resume
+
+	// ReadAhead bounds the jobs that are read but not started; 0: 1,000.
+	ReadAhead int
+	// Policy orders the jobs; nil: first come, first served.
+	Policy sched.Policy
+	// Runner starts the commands; nil: on this machine.
+	Runner Runner
+	// Started is called when a job starts. It must not block.
+	Started func(seq, slot int, c Command)
+}
+
+// Resume says what happens to jobs that the job log already knows.
+type Resume int
+
+// The ways to resume.
+const (
+	// Fresh begins a new job log.
+	Fresh Resume = iota
+	// Unfinished runs the jobs that have not ended.
+	Unfinished
+	// Failed runs the jobs that have not ended and those that failed.
+	Failed
+)
+
+// Step is one step of a stop sequence: a signal to the whole process tree and
+// the pause before the next step.
+type Step struct {
+	Signal syscall.Signal
+	Wait   time.Duration
+}
+
+// Reason says why a job ended.
+type Reason string
+
+// The reasons.
+const (
+	Exited     Reason = "exit"        // by itself, with an exit code
+	Signaled   Reason = "signal"      // by a signal from elsewhere
+	Timeout    Reason = "timeout"     // its running time was used up
+	CPUTime    Reason = "cpu"         // its CPU time was used up
+	Memory     Reason = "memory"      // it needed more memory than it may
+	Cancelled  Reason = "cancelled"   // the batch was stopped
+	Lost       Reason = "lost"        // how it ended could not be learned
+	NotStarted Reason = "not started" // it could not be started
+)
+
+// Report is how a job ended and what it used.
+type Report struct {
+	PID      int
+	ExitCode int            // -1 if a signal ended it
+	Signal   syscall.Signal // 0 if it exited
+	Reason   Reason
+	Start    time.Time
+	End      time.Time
+	Paused   time.Duration // part of the time from Start to End
+	User     time.Duration // CPU time of the process tree
+	System   time.Duration
+	// PeakMemory is the most memory that the tree had, in bytes. PeakSource says
+	// how that is known: "cgroup", "sampled" or "unknown".
+	PeakMemory int64
+	PeakSource string
+	// Left is how many processes of the tree outlived the command and were stopped.
+	Left int
+}
+
+// Result is one job's outcome. Its output can be read until the consumer asks
+// for the next result.
+type Result struct {
+	Seq     int // the job's number in the input, from 1
+	Slot    int // the place where it ran, from 1
+	Try     int // from 1
+	Values  []string
+	Command string // as a shell would take it
+	Dir     string
+	Tag     string
+	Wait    time.Duration // from being read to the (first) start
+	Report
+	// Err says why the command could not be started, or its output not be kept.
+	Err error
+
+	stdout, stderr *buffer
+}
+
+// OK reports whether the job ran and exited with code 0.
+func (r *Result) OK() bool { return r.Reason == Exited && r.ExitCode == 0 && r.Err == nil }
+
+// Code is the exit code that a shell would show: 128 and the signal's number
+// for a job that was ended by one.
+func (r *Result) Code() int {
+	switch {
+	case r.Signal != 0:
+		return 128 + int(r.Signal)
+	case r.ExitCode < 0 || r.ExitCode == 0 && !r.OK():
+		return 1
+	}
+	return r.ExitCode
+}
+
+// Stdout and Stderr are the job's output, empty unless it was kept. Each call
+// reads it from the start.
+func (r *Result) Stdout() io.Reader { return r.stdout.reader() }
+
+// Stderr is like Stdout.
+func (r *Result) Stderr() io.Reader { return r.stderr.reader() }
+
+// StdoutLen and StderrLen are the sizes of what was kept, in bytes.
+func (r *Result) StdoutLen() int64 { return r.stdout.len() }
+
+// StderrLen is like StdoutLen.
+func (r *Result) StderrLen() int64 { return r.stderr.len() }
+
+// Runtime is how long the job ran, without the time it was paused.
+func (r *Result) Runtime() time.Duration { return r.End.Sub(r.Start) - r.Paused }
+
+// Summary is what became of a batch.
+type Summary struct {
+	Jobs    int // read from the input
+	Done    int // ended, one way or another
+	OK      int
+	Failed  int
+	Reasons map[Reason]int // of the failed ones
+	NotRun  int            // read, but not run because the batch was stopped
+	Skipped int            // ended in an earlier run
+	Halted  bool           // by Options.Halt
+	// HaltCode is the exit code of the job whose failure halted the batch.
+	HaltCode int
+	Start    time.Time
+	Wall     time.Duration
+	CPU      time.Duration // of all jobs
+	Wait     time.Duration // of all jobs together, from being read to the start
+	// Notes say what was noticed about a resumed input.
+	Notes []string
+}
+
+// ExitCode is GNU parallel's: 0 if all is well, else the number of failed jobs
+// up to 100, 101 for more. A batch that was halted by failures ends with the code of
+// the job that halted it.
+func (s *Summary) ExitCode() int {
+	if s.Halted && s.HaltCode != 0 {
+		return s.HaltCode
+	}
+	return min(s.Failed, 101)
+}
+
+// Run runs jobs and yields their results: in the order of their ends, or with
+// KeepOrder in that of the jobs. An error is yielded last: that of the input,
+// of the output or of ctx. When the consumer stops early the running jobs are
+// terminated; their results are lost, but not from the job log, which has them as not done.
+// Each does the same with a function to deliver to.
+func Run(ctx context.Context, jobs iter.Seq2[Job, error], o Options) iter.Seq2[*Result, error] {
+	return func(yield func(*Result, error) bool) {
+		b, err := New(o)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		results := make(chan *Result)
+		taken := make(chan bool)
+		var final error
+		go func() {
+			_, final = b.Each(ctx, jobs, func(r *Result) error {
+				results <- r
+				if !<-taken {
+					return errStopped
+				}
+				return nil
+			})
+			close(results)
+		}()
+		going := true
+		for r := range results {
+			going = going && yield(r, nil)
+			taken <- going
+		}
+		if final != nil && going {
+			yield(nil, final)
+		}
+	}
+}
+
+// errStopped is a consumer that wants no more.
+var errStopped = errors.New("batch: the consumer stopped")
+
+// withDefaults fills in what the zero value stands for.
+func (o Options) withDefaults() Options {
+	if o.Slots == 0 {
+		o.Slots = CPUs()
+	}
+	if o.Tries == 0 {
+		o.Tries = 1
+	}
+	if o.RetryDelay == 0 {
+		o.RetryDelay = 100 * time.Millisecond
+	}
+	if o.Env == nil {
+		o.Env = os.Environ()
+	}
+	if o.Shell == "" {
+		o.Shell = DefaultShell()
+	}
+	if o.Stdout == nil {
+		o.Stdout = os.Stdout
+	}
+	if o.Stderr == nil {
+		o.Stderr = os.Stderr
+	}
+	if o.TempDir == "" {
+		o.TempDir = os.TempDir()
+	}
+	if o.ReadAhead == 0 {
+		o.ReadAhead = 1000
+	}
+	if o.Policy == nil {
+		o.Policy = &sched.FCFS{}
+	}
+	if o.Runner == nil {
+		o.Runner = local{nice: o.Nice}
+	}
+	return o
+}
+
+// validate says what can't be meant.
+func (o *Options) validate() error {
+	switch {
+	case o.Slots < 0:
+		return fmt.Errorf("batch: %d slots: use at least 1, or 0 for one per CPU", o.Slots)
+	case o.Timeout < 0 || o.CPU < 0 || o.Memory < 0 || o.Delay < 0 || o.RetryDelay < 0:
+		return errors.New("batch: a limit or delay is negative: use 0 for none")
+	case o.Tries < 0 || o.ReadAhead < 0:
+		return errors.New("batch: Tries and ReadAhead can't be negative")
+	case o.Resume != Fresh && o.JobLog == "":
+		return errors.New("batch: to resume needs the job log of the earlier run: set JobLog")
+	}
+	return nil
+}

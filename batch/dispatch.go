@@ -1,0 +1,626 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/brood-go/brood/sched"
+)
+
+// Batch is one run of a batch that can be watched and steered meanwhile. Its
+// methods may be called by any goroutine.
+//
+// Three kinds of goroutines meet here. The reader takes jobs from the input and
+// reports their arrival to the policy. The slots, each on its own thread, take
+// what the policy lets run, and go from one job's end to the next one's start
+// without handing over to anybody. The caller of Each waits for both.
+//
+// Locks, in the order in which they may be taken: delivery (results leave one at
+// a time), policy (events are reported in order, and obeyed before the next
+// one), mu (everything else; held only for moments).
+//
+// Wake argument: a slot sleeps on work, the reader on room, Each on over. Who
+// adds a runnable job wakes one slot or opens one; who takes the last waiting
+// job below half of ReadAhead wakes the reader; who changes level or inputDone,
+// and a slot that leaves, wakes everybody. All of it happens under mu, and each
+// sleeper looks at its condition under mu before it sleeps.
+type Batch struct {
+	o        Options
+	ownPath  bool // the jobs' PATH is not ours
+	programs programs
+	tagged   sync.Mutex // Lines: one writer at a time
+	log      *joblog    // nil without a job log
+
+	delivery sync.Mutex
+	deliver  func(*Result) error // nil after its first error
+	spool    *spool              // with KeepOrder, and after one
+
+	policy sync.Mutex
+
+	mu               sync.Mutex
+	work, room, over sync.Cond
+	level            level
+	err              error // the first one
+	begin, nextStart time.Time
+	nextID           sched.Job
+	tasks            map[sched.Job]*task
+	runnable         []*task // decided to run, not yet taken by a slot
+	retries          map[*task]*time.Timer
+	waiting          int // read and not taken by a slot
+	waitingBytes     int
+	live             int // taken by a slot and not finished
+	outstanding      int // read and without a final result
+	inputDone        bool
+	maxSlots         int
+	slots, idle      int
+	slotNumbers      []int // given back
+	slotsOpened      int
+	delayTimer       *time.Timer
+	sum              Summary
+	ran              bool
+	again            bool // the reader's: the jobs come from the job log
+}
+
+// level says how far the batch is on its way to a stop.
+type level int
+
+const (
+	running     level = iota
+	draining          // no new starts
+	terminating       // running jobs are asked to end
+	killing           // and killed
+)
+
+// task is a job between being read and its final result.
+type task struct {
+	id      sched.Job
+	seq     int
+	try     int
+	job     Job
+	size    int
+	arrived time.Time
+	started time.Time // the first try
+	entry   *logged   // its place in the job log
+	proc    Running   // guarded by Batch.mu
+	command string
+	slot    int
+	paused  bool // the policy wants it paused
+}
+
+// queueBytes bounds the text of jobs that wait, beside their number.
+const queueBytes = 64 << 20
+
+// New prepares a batch. It is run once, by Each.
+func New(o Options) (*Batch, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	b := &Batch{o: o.withDefaults(), tasks: make(map[sched.Job]*task), retries: make(map[*task]*time.Timer)}
+	b.ownPath = o.Env != nil && !sameVar(o.Env, "PATH")
+	b.maxSlots = b.o.Slots
+	b.sum.Reasons = make(map[Reason]int)
+	b.work.L, b.room.L, b.over.L = &b.mu, &b.mu, &b.mu
+	return b, nil
+}
+
+// Each runs jobs and calls deliver with every result, one at a time; the result
+// is valid until deliver returns. It returns when everything that was started
+// has ended. When ctx ends, the batch is terminated. An error of deliver
+// terminates it as well, and is returned.
+func (b *Batch) Each(ctx context.Context, jobs iter.Seq2[Job, error], deliver func(*Result) error) (Summary, error) {
+	b.mu.Lock()
+	again := b.ran
+	b.ran = true
+	b.begin = time.Now()
+	b.sum.Start = b.begin
+	b.mu.Unlock()
+	if again {
+		return Summary{}, errors.New("batch: Each was called twice: make a new Batch")
+	}
+	b.deliver = deliver
+	if err := b.openLog(); err != nil {
+		return b.sum, err
+	}
+	stop := context.AfterFunc(ctx, b.Terminate)
+	defer stop()
+	b.report(sched.Event{Kind: sched.Resize, Places: b.maxSlots})
+	go b.read(jobs)
+	b.wait()
+	b.flush()
+	b.closeLog()
+
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for t, timer := range b.retries {
+		timer.Stop()
+		delete(b.retries, t)
+	}
+	b.sum.NotRun = b.outstanding
+	b.sum.Wall = time.Since(b.begin)
+	err := b.err
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return b.sum, err
+}
+
+// wait sleeps until nothing runs and nothing more will.
+func (b *Batch) wait() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.slots > 0 || !b.ended() {
+		b.over.Wait()
+	}
+}
+
+// ended reports whether no job runs and none will. Called with mu held.
+func (b *Batch) ended() bool {
+	return b.live == 0 && (b.level > running || b.inputDone && b.outstanding == 0)
+}
+
+// read takes jobs from the input until it ends or the batch stops.
+func (b *Batch) read(jobs iter.Seq2[Job, error]) {
+	seq := 0
+	for job, err := range jobs {
+		if err != nil {
+			b.fail(err)
+			break // what was read before is run
+		}
+		seq++
+		if !b.arrive(seq, job) {
+			break
+		}
+	}
+	b.mu.Lock()
+	b.inputDone = true
+	b.wakeAll()
+	b.mu.Unlock()
+}
+
+// arrive queues a job, after waiting for room; false when the batch stops.
+func (b *Batch) arrive(seq int, job Job) bool {
+	t := &task{seq: seq, try: 1, job: job, size: jobSize(&job), arrived: time.Now()}
+	if b.log != nil {
+		dir := job.Dir
+		if dir == "" {
+			dir = b.o.Dir
+		}
+		b.again = b.again || job.again != nil
+		t.entry = b.log.find(t, dir)
+		if t.entry.done(b.o.Resume) && b.skip(t) {
+			return b.going()
+		}
+	}
+	b.mu.Lock()
+	for b.level == running && b.waiting > 0 && (b.waiting >= b.o.ReadAhead || b.waitingBytes+t.size > queueBytes) {
+		b.room.Wait()
+	}
+	if b.level > running {
+		b.mu.Unlock()
+		return false
+	}
+	b.sum.Jobs++
+	b.outstanding++
+	b.mu.Unlock()
+	b.enqueue(t)
+	return true
+}
+
+// skip passes over a job that an earlier run has done. Its output is delivered
+// in its turn if it was kept but not delivered then.
+func (b *Batch) skip(t *task) bool {
+	b.delivery.Lock()
+	defer b.delivery.Unlock()
+	p := place{state: passed}
+	if t.entry.spooled {
+		if b.spool == nil || b.spool.check(t.entry.offset) != nil {
+			return false // its output is lost: it counts as not ended
+		}
+		p = place{state: spooled, offset: t.entry.offset, entry: t.entry}
+	}
+	b.mu.Lock()
+	b.sum.Skipped++
+	b.mu.Unlock()
+	if err := b.pass(t.seq, p); err != nil {
+		b.outputError(nil, err)
+	}
+	return true
+}
+
+func (b *Batch) going() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.level == running
+}
+
+// jobSize is about how much memory a waiting job takes.
+func jobSize(j *Job) int {
+	n := 200 + len(j.Command.Text)
+	for _, l := range [][]string{j.Values, j.Command.Argv, j.Env} {
+		for _, s := range l {
+			n += 16 + len(s)
+		}
+	}
+	return n
+}
+
+// enqueue reports a task's arrival to the policy.
+func (b *Batch) enqueue(t *task) {
+	b.mu.Lock()
+	b.nextID++
+	t.id = b.nextID
+	b.tasks[t.id] = t
+	b.waiting++
+	b.waitingBytes += t.size
+	b.mu.Unlock()
+	b.report(sched.Event{Kind: sched.Arrive, Job: t.id})
+}
+
+// report tells the policy what happened and does what it decides.
+func (b *Batch) report(e sched.Event) {
+	b.policy.Lock()
+	defer b.policy.Unlock()
+	for _, d := range b.o.Policy.Decide(time.Since(b.begin), e) {
+		b.obey(d)
+	}
+}
+
+// obey does what the policy decided. A pause is over when the process tree
+// stands still, so that what is decided next finds the CPU free.
+func (b *Batch) obey(d sched.Decision) {
+	b.mu.Lock()
+	t := b.tasks[d.Job]
+	if t == nil {
+		b.mu.Unlock()
+		return // it has ended since
+	}
+	switch d.Action {
+	case sched.Run:
+		b.runnable = append(b.runnable, t)
+		b.wakeSlot()
+		b.mu.Unlock()
+	case sched.Pause, sched.Resume:
+		t.paused = d.Action == sched.Pause
+		proc := t.proc
+		b.mu.Unlock()
+		if proc != nil {
+			hold(proc, t.paused)
+		}
+	}
+}
+
+// hold pauses or resumes. An error means that the tree runs on, or has ended:
+// the policy sees neither, it will decide anew at the next event.
+func hold(p Running, pause bool) {
+	if pause {
+		p.Pause(context.Background())
+	} else {
+		p.Resume()
+	}
+}
+
+// wakeSlot makes sure that somebody takes a runnable job. Called with mu held.
+func (b *Batch) wakeSlot() {
+	switch {
+	case b.idle > 0:
+		b.work.Signal()
+	case b.slots < b.maxSlots && b.level == running:
+		n := b.slotsOpened + 1
+		if k := len(b.slotNumbers); k > 0 {
+			n = b.slotNumbers[k-1]
+			b.slotNumbers = b.slotNumbers[:k-1]
+		} else {
+			b.slotsOpened++
+		}
+		b.slots++
+		b.o.Runner.Open(n, func(s Slot, err error) { b.serve(n, s, err) })
+	}
+}
+
+// wakeAll is for changes that concern everybody. Called with mu held.
+func (b *Batch) wakeAll() {
+	b.work.Broadcast()
+	b.room.Broadcast()
+	b.over.Broadcast()
+}
+
+// serve is a slot's life.
+func (b *Batch) serve(n int, s Slot, err error) {
+	if err == nil {
+		var out outputs
+		for t := b.next(n); t != nil; t = b.next(n) {
+			b.runJob(s, n, t, &out)
+		}
+		out.reset()
+	}
+	b.mu.Lock()
+	b.slots--
+	b.slotNumbers = append(b.slotNumbers, n)
+	slices.SortFunc(b.slotNumbers, func(x, y int) int { return y - x }) // the lowest is used next
+	shrunk := false
+	if err != nil {
+		b.maxSlots = b.slots
+		shrunk = b.slots > 0
+		if !shrunk {
+			b.setErr(fmt.Errorf("batch: no job can be run: %w", err))
+			b.level = max(b.level, draining)
+		}
+	}
+	b.wakeAll()
+	b.mu.Unlock()
+	if shrunk {
+		// The others go on: there are just fewer of them.
+		b.report(sched.Event{Kind: sched.Resize, Places: b.maxSlots})
+	}
+}
+
+// next returns what slot n runs next, nil when there will be nothing more.
+func (b *Batch) next(n int) *task {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for {
+		if b.level > running || b.ended() {
+			b.wakeAll()
+			return nil
+		}
+		if len(b.runnable) > 0 && b.mayStart() {
+			break
+		}
+		b.idle++
+		b.work.Wait()
+		b.idle--
+	}
+	t := b.runnable[0]
+	b.runnable[0] = nil
+	b.runnable = b.runnable[1:]
+	if len(b.runnable) > 0 {
+		b.wakeSlot()
+	}
+	b.live++
+	b.waiting--
+	b.waitingBytes -= t.size
+	if b.waiting <= b.o.ReadAhead/2 && b.waitingBytes <= queueBytes/2 {
+		b.room.Signal()
+	}
+	t.slot = n
+	now := time.Now()
+	if t.started.IsZero() {
+		t.started = now
+		b.sum.Wait += now.Sub(t.arrived)
+	}
+	return t
+}
+
+// mayStart keeps the least time between two starts: true takes this moment.
+// Called with mu held.
+func (b *Batch) mayStart() bool {
+	if b.o.Delay == 0 {
+		return true
+	}
+	now := time.Now()
+	if wait := b.nextStart.Sub(now); wait > 0 {
+		if b.delayTimer == nil {
+			b.delayTimer = time.AfterFunc(wait, func() {
+				b.mu.Lock()
+				b.delayTimer = nil
+				b.work.Broadcast()
+				b.mu.Unlock()
+			})
+		}
+		return false
+	}
+	b.nextStart = now.Add(b.o.Delay)
+	return true
+}
+
+// finish books a task's end: its final one, or that of a try with more to come.
+func (b *Batch) finish(t *task, r *Result, final bool) {
+	b.mu.Lock()
+	id := t.id
+	delete(b.tasks, id)
+	t.proc = nil
+	b.live--
+	b.sum.CPU += r.User + r.System
+	if final {
+		b.count(r)
+	} else {
+		b.retryLater(t)
+	}
+	b.mu.Unlock()
+	b.report(sched.Event{Kind: sched.Finish, Job: id})
+	b.mu.Lock()
+	if b.ended() {
+		b.wakeAll()
+	}
+	b.mu.Unlock()
+}
+
+// retryLater queues a failed task again: after RetryDelay, doubled with each try,
+// with jitter so that jobs that failed together do not come back together.
+// Called with mu held.
+func (b *Batch) retryLater(t *task) {
+	delay := min(b.o.RetryDelay<<min(t.try-1, 20), max(time.Minute, b.o.RetryDelay))
+	delay = delay/2 + rand.N(delay/2+1)
+	t.try++
+	b.retries[t] = time.AfterFunc(delay, func() {
+		b.mu.Lock()
+		_, wanted := b.retries[t]
+		delete(b.retries, t)
+		b.mu.Unlock()
+		if wanted {
+			b.enqueue(t)
+		}
+	})
+}
+
+// count books a final result and halts the batch if it is time. Called with mu held.
+func (b *Batch) count(r *Result) {
+	b.outstanding--
+	b.sum.Done++
+	if r.OK() {
+		b.sum.OK++
+	} else {
+		b.sum.Failed++
+		b.sum.Reasons[r.Reason]++
+	}
+	if b.sum.Halted || b.level > running || !b.o.Halt.reached(b.sum.OK, b.sum.Failed) {
+		return
+	}
+	b.sum.Halted = true
+	if b.o.Halt.On == OnFail {
+		b.sum.HaltCode = r.Code()
+	}
+	if b.o.Halt.When == HaltNow {
+		b.raise(terminating)
+	} else {
+		b.raise(draining)
+	}
+}
+
+// fail keeps the first error.
+func (b *Batch) fail(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.setErr(err)
+}
+
+func (b *Batch) setErr(err error) {
+	if b.err == nil && !errors.Is(err, errStopped) {
+		b.err = err
+	}
+}
+
+// outputError ends what can't go on: everything if the output can't be written,
+// one job if its own output can't be kept; then no more jobs are started either,
+// because the same would happen to them.
+func (b *Batch) outputError(t *task, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.setErr(err)
+	if t == nil || !errors.Is(err, errTemp) {
+		b.raise(terminating)
+		return
+	}
+	b.raise(draining)
+	if t.proc != nil {
+		t.proc.Stop()
+	}
+}
+
+// Drain starts no more jobs; those that run go on to their ends.
+func (b *Batch) Drain() { b.ask(draining) }
+
+// Terminate starts no more jobs and begins the stop sequence of those that run.
+func (b *Batch) Terminate() { b.ask(terminating) }
+
+// Kill starts no more jobs and kills those that run.
+func (b *Batch) Kill() { b.ask(killing) }
+
+// ask raises the level.
+func (b *Batch) ask(l level) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.raise(l)
+}
+
+// raise raises the level. Called with mu held; it only asks, and waits for nothing.
+func (b *Batch) raise(l level) {
+	if l <= b.level {
+		return
+	}
+	b.level = l
+	for _, t := range b.tasks {
+		b.press(t)
+	}
+	b.wakeAll()
+}
+
+// press passes the level on to a running task. Called with mu held.
+func (b *Batch) press(t *task) {
+	switch {
+	case t.proc == nil:
+	case b.level == terminating:
+		t.proc.Stop()
+	case b.level == killing:
+		t.proc.Kill()
+	}
+}
+
+// Pause stops all running jobs, and returns when they stand still; Resume lets
+// them run on. Jobs may still be started in between.
+func (b *Batch) Pause() { b.holdAll(true) }
+
+// Resume ends a Pause.
+func (b *Batch) Resume() { b.holdAll(false) }
+
+func (b *Batch) holdAll(pause bool) {
+	b.mu.Lock()
+	var procs []Running
+	for _, t := range b.tasks {
+		if t.proc != nil && !t.paused { // what the policy paused stays so
+			procs = append(procs, t.proc)
+		}
+	}
+	b.mu.Unlock()
+	var all sync.WaitGroup
+	for _, p := range procs {
+		all.Go(func() { hold(p, pause) })
+	}
+	all.Wait()
+}
+
+// Stats is a look at a batch.
+type Stats struct {
+	Summary
+	Running   int
+	Queued    int  // read, not running
+	InputDone bool // Jobs is all there will be
+	Stopping  bool // no new jobs are started
+}
+
+// Stats returns the numbers of this moment.
+func (b *Batch) Stats() Stats {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := Stats{Summary: b.sum, Running: b.live, Queued: b.outstanding - b.live, InputDone: b.inputDone, Stopping: b.level > running}
+	if !b.begin.IsZero() {
+		s.Wall = time.Since(b.begin)
+	}
+	s.Reasons = nil
+	return s
+}
+
+// RunningJob describes a job that runs.
+type RunningJob struct {
+	Seq, Slot, Try, PID int
+	Command             string
+	Since               time.Time
+}
+
+// Running lists the jobs that run, in the order of their numbers.
+func (b *Batch) Running() []RunningJob {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var list []RunningJob
+	for _, t := range b.tasks {
+		if t.proc != nil {
+			list = append(list, RunningJob{t.seq, t.slot, t.try, t.proc.PID(), t.command, t.started})
+		}
+	}
+	slices.SortFunc(list, func(x, y RunningJob) int { return x.Seq - y.Seq })
+	return list
+}
+
+// sameVar reports whether env has the same value of a variable as this process.
+func sameVar(env []string, name string) bool {
+	i := slices.IndexFunc(env, func(v string) bool { return strings.HasPrefix(v, name+"=") })
+	return i >= 0 && env[i] == name+"="+os.Getenv(name)
+}

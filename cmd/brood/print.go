@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+
+	"github.com/brood-go/brood/batch"
+)
+
+// printer takes the results of a batch and writes them.
+type printer struct {
+	flags       *runFlags
+	json        bool
+	results     *results // nil without --results
+	progress    *progress
+	interrupted func() // with --tty: a job was ended by Ctrl-C
+	mu          sync.Mutex
+}
+
+// deliver writes one result. It is called for one at a time.
+func (p *printer) deliver(r *batch.Result) error {
+	p.progress.clear()
+	if r.Err != nil && r.Reason == batch.NotStarted {
+		say("job %d: %v", r.Seq, r.Err)
+	}
+	if p.flags.tty && r.Signal == syscall.SIGINT {
+		p.interrupted()
+	}
+	if p.results != nil {
+		if err := p.results.save(r); err != nil {
+			return err
+		}
+	}
+	if p.json {
+		return writeJSON(os.Stdout, r)
+	}
+	if p.flags.lineBuffer || p.flags.ungroup || p.flags.tty {
+		return nil
+	}
+	if p.flags.verbose {
+		if _, err := io.WriteString(os.Stdout, r.Command+"\n"); err != nil {
+			return err
+		}
+	}
+	tag := ""
+	if p.flags.tag || p.flags.tagString != "" {
+		tag = r.Tag + "\t"
+	}
+	if err := batch.WriteTagged(os.Stdout, tag, r.Stdout()); err != nil {
+		return err
+	}
+	return batch.WriteTagged(os.Stderr, tag, r.Stderr())
+}
+
+// started prints a command when it starts, for the ways of output where its
+// output follows at once.
+func (p *printer) started(_, _ int, c batch.Command) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	io.WriteString(os.Stdout, c.Text+"\n")
+}
+
+// printCommands is --dry-run.
+func (f *runFlags) printCommands(jobs func(func(batch.Job, error) bool)) error {
+	w := bufio.NewWriterSize(os.Stdout, 64<<10)
+	seq := 0
+	for job, err := range jobs {
+		if err != nil {
+			w.Flush()
+			return err
+		}
+		seq++
+		cmd := job.Command
+		if job.Template != nil {
+			if cmd, err = job.Template.Expand(job.Values, seq, 1); err != nil {
+				w.Flush()
+				return err
+			}
+		}
+		w.WriteString(cmd.Text)
+		if w.WriteByte('\n') != nil {
+			break
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return f.verdict(batch.Summary{}, err, nil)
+	}
+	return nil
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/brood-go/brood/batch"
+)
+
+// progress shows on standard error how far the batch is: on a terminal in one
+// line that is redrawn, elsewhere in a line for each second. Without one of its
+// flags it shows nothing but, on a terminal, a verdict if a job failed.
+type progress struct {
+	flags    *runFlags
+	batch    *batch.Batch
+	terminal bool
+	asked    bool
+
+	mu     sync.Mutex
+	drawn  bool
+	hidden bool // stopped by Ctrl-Z, or at the end
+	quit   chan struct{}
+	done   sync.WaitGroup
+}
+
+const (
+	redrawEvery = 200 * time.Millisecond
+	printEvery  = time.Second
+)
+
+func newProgress(f *runFlags, b *batch.Batch) *progress {
+	p := &progress{flags: f, batch: b, terminal: term.IsTerminal(int(os.Stderr.Fd())), asked: f.bar || f.progress || f.eta, quit: make(chan struct{})}
+	if p.asked {
+		p.done.Go(p.loop)
+	}
+	return p
+}
+
+// loop draws until the end.
+func (p *progress) loop() {
+	every := printEvery
+	if p.terminal {
+		every = redrawEvery
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	p.draw()
+	for {
+		select {
+		case <-tick.C:
+			p.draw()
+		case <-p.quit:
+			return
+		}
+	}
+}
+
+// draw writes the line of this moment.
+func (p *progress) draw() {
+	s := p.batch.Stats()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.hidden {
+		return
+	}
+	line := p.line(s)
+	if !p.terminal {
+		fmt.Fprintln(os.Stderr, line)
+		return
+	}
+	if width, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil && width > 1 && len(line) >= width {
+		line = line[:width-1]
+	}
+	fmt.Fprint(os.Stderr, "\r\x1b[K", line)
+	p.drawn = true
+}
+
+// clear takes the line away, so that output can be written; the next draw
+// brings it back.
+func (p *progress) clear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.erase()
+}
+
+func (p *progress) erase() {
+	if p.drawn {
+		fmt.Fprint(os.Stderr, "\r\x1b[K")
+		p.drawn = false
+	}
+}
+
+// hide stops drawing, show goes on.
+func (p *progress) hide(hide bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.erase()
+	p.hidden = hide
+}
+
+// line is the state in words and, with --bar, as a bar.
+func (p *progress) line(s batch.Stats) string {
+	total := fmt.Sprint(s.Jobs)
+	if !s.InputDone {
+		total += "+"
+	}
+	var w strings.Builder
+	if p.flags.bar {
+		fmt.Fprintf(&w, "[%s] ", bar(s))
+	}
+	fmt.Fprintf(&w, "%d of %s jobs done", s.Done, total)
+	if s.Failed > 0 {
+		fmt.Fprintf(&w, ", %d failed", s.Failed)
+	}
+	if s.Skipped > 0 {
+		fmt.Fprintf(&w, ", %d skipped", s.Skipped)
+	}
+	fmt.Fprintf(&w, ", %d running, %s", s.Running, short(s.Wall))
+	if p.flags.eta || p.flags.bar {
+		if left, ok := eta(s); ok {
+			fmt.Fprintf(&w, ", about %s left", short(left))
+		}
+	}
+	if s.Stopping {
+		w.WriteString(", stopping")
+	}
+	return w.String()
+}
+
+// bar is twenty characters; until the input has ended it can't be full.
+func bar(s batch.Stats) string {
+	const width = 20
+	n := 0
+	if s.Jobs > 0 {
+		n = s.Done * width / s.Jobs
+	}
+	if !s.InputDone {
+		n = min(n, width-1)
+	}
+	return strings.Repeat("#", n) + strings.Repeat(".", width-n)
+}
+
+// eta extrapolates from the rate so far, once the number of jobs is known.
+func eta(s batch.Stats) (time.Duration, bool) {
+	if !s.InputDone || s.Done == 0 {
+		return 0, false
+	}
+	return s.Wall / time.Duration(s.Done) * time.Duration(s.Jobs-s.Done), true
+}
+
+// short rounds a duration for reading.
+func short(d time.Duration) string {
+	switch {
+	case d < 10*time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}
+
+// end writes the last line: the verdict.
+func (p *progress) end(s batch.Summary) {
+	close(p.quit)
+	p.done.Wait()
+	p.hide(true)
+	if !p.asked && !(p.terminal && s.Failed > 0) {
+		return
+	}
+	say("%s", verdictLine(s))
+}
+
+// verdictLine says how the batch ended: done, failed by reason, wall and CPU
+// time, mean wait.
+func verdictLine(s batch.Summary) string {
+	var w strings.Builder
+	fmt.Fprintf(&w, "%s done", count(s.Done, "job"))
+	if s.Failed > 0 {
+		var why []string
+		for reason, n := range s.Reasons {
+			why = append(why, fmt.Sprintf("%d %s", n, reason))
+		}
+		slices.Sort(why)
+		fmt.Fprintf(&w, ", %d failed (%s)", s.Failed, strings.Join(why, ", "))
+	}
+	if s.Skipped > 0 {
+		fmt.Fprintf(&w, ", %d done before", s.Skipped)
+	}
+	if s.NotRun > 0 {
+		fmt.Fprintf(&w, ", %d not run", s.NotRun)
+	}
+	fmt.Fprintf(&w, " in %s, CPU %s", s.Wall.Round(time.Millisecond), s.CPU.Round(time.Millisecond))
+	if s.Done > 0 {
+		fmt.Fprintf(&w, ", mean wait %s", (s.Wait / time.Duration(s.Done)).Round(time.Millisecond))
+	}
+	return w.String()
+}

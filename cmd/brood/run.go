@@ -1,0 +1,403 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/brood-go/brood/batch"
+	"github.com/brood-go/brood/internal/input"
+)
+
+// runFlags are the flags of brood run as they were given.
+type runFlags struct {
+	// input
+	argFiles          []string
+	null              bool
+	delimiter, colSep string
+	noShell           bool
+	// control
+	jobs, memory, halt, workDir, termSeq string
+	timeout, cpu, delay, retryDelay      duration
+	nice, retries                        int
+	env                                  []string
+	tty, dryRun, verbose                 bool
+	// output
+	keepOrder, lineBuffer, ungroup, tag, jsonOut bool
+	tagString, results                           string
+	// progress
+	bar, progress, eta bool
+	// job log
+	jobLog                            string
+	resume, resumeFailed, retryFailed bool
+}
+
+// runCommand is brood run.
+func runCommand() *cobra.Command {
+	f := &runFlags{}
+	cmd := &cobra.Command{
+		Use:                   "run [flags] [command [argument ...]] [::: values ... | :::: files ...]",
+		Short:                 "Run a command once for each input, several at a time",
+		DisableFlagsInUseLine: true,
+		RunE:                  func(_ *cobra.Command, args []string) error { return f.run(args) },
+	}
+	f.define(cmd)
+	cmd.SetHelpFunc(func(cmd *cobra.Command, _ []string) { fmt.Fprint(cmd.OutOrStdout(), help) })
+	cmd.SetUsageFunc(func(cmd *cobra.Command) error {
+		fmt.Fprintln(cmd.OutOrStderr(), "usage: brood", cmd.Use)
+		return nil
+	})
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return fmt.Errorf("%w (see brood run --help)", err)
+	})
+	return cmd
+}
+
+// define declares the flags. Their help is in the file help.go, by groups.
+func (f *runFlags) define(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.SetInterspersed(false) // what follows the command belongs to it
+	fl.SortFlags = false
+	fl.StringArrayVarP(&f.argFiles, "arg-file", "a", nil, "")
+	fl.BoolVarP(&f.null, "null", "0", false, "")
+	fl.StringVarP(&f.delimiter, "delimiter", "d", "", "")
+	fl.StringVarP(&f.colSep, "colsep", "C", "", "")
+	fl.BoolVar(&f.noShell, "no-shell", false, "")
+
+	fl.StringVarP(&f.jobs, "jobs", "j", "", "")
+	fl.Var(&f.timeout, "timeout", "")
+	fl.Var(&f.cpu, "cpu", "")
+	fl.StringVar(&f.memory, "mem", "", "")
+	fl.IntVar(&f.nice, "nice", 0, "")
+	fl.Var(&f.delay, "delay", "")
+	fl.IntVar(&f.retries, "retries", 1, "")
+	fl.Var(&f.retryDelay, "retry-delay", "")
+	fl.StringVar(&f.halt, "halt", "never", "")
+	fl.StringVar(&f.workDir, "wd", "", "")
+	fl.StringArrayVar(&f.env, "env", nil, "")
+	fl.StringVar(&f.termSeq, "term-seq", "", "")
+	fl.BoolVar(&f.tty, "tty", false, "")
+	fl.BoolVar(&f.dryRun, "dry-run", false, "")
+	fl.BoolVarP(&f.verbose, "verbose", "v", false, "")
+
+	fl.BoolVarP(&f.keepOrder, "keep-order", "k", false, "")
+	fl.BoolVar(&f.lineBuffer, "lb", false, "")
+	fl.BoolVarP(&f.ungroup, "ungroup", "u", false, "")
+	fl.BoolVar(&f.tag, "tag", false, "")
+	fl.StringVar(&f.tagString, "tagstring", "", "")
+	fl.StringVar(&f.results, "results", "", "")
+	fl.BoolVar(&f.jsonOut, "json", false, "")
+
+	fl.BoolVar(&f.bar, "bar", false, "")
+	fl.BoolVar(&f.progress, "progress", false, "")
+	fl.BoolVar(&f.eta, "eta", false, "")
+
+	fl.StringVar(&f.jobLog, "joblog", "", "")
+	fl.BoolVar(&f.resume, "resume", false, "")
+	fl.BoolVar(&f.resumeFailed, "resume-failed", false, "")
+	fl.BoolVar(&f.retryFailed, "retry-failed", false, "")
+	for alias, name := range map[string]string{"line-buffer": "lb", "linebuffer": "lb", "termseq": "term-seq", "workdir": "wd", "memory": "mem"} {
+		fl.SetNormalizeFunc(aliases(fl.GetNormalizeFunc(), alias, name))
+	}
+}
+
+// run does the work.
+func (f *runFlags) run(args []string) error {
+	jobs, err := f.input(args)
+	if err != nil {
+		return err
+	}
+	if f.dryRun {
+		return f.printCommands(jobs)
+	}
+	o, err := f.options()
+	if err != nil {
+		return err
+	}
+	out := &printer{flags: f, json: f.jsonOut}
+	if f.results != "" {
+		if out.results, err = newResults(f.results); err != nil {
+			return err
+		}
+	}
+	if f.verbose && o.Output != batch.Grouped {
+		o.Started = out.started
+	}
+	b, err := batch.New(o)
+	if err != nil {
+		return err
+	}
+	out.progress = newProgress(f, b)
+	sig := handleSignals(b, out.progress)
+	out.interrupted = sig.interrupted
+	sum, err := b.Each(context.Background(), jobs, out.deliver)
+	sig.stop()
+	out.progress.end(sum)
+	return f.verdict(sum, err, sig.last())
+}
+
+// verdict turns the outcome into an exit code and says what must not be
+// overlooked.
+func (f *runFlags) verdict(sum batch.Summary, err error, sig os.Signal) error {
+	for _, n := range sum.Notes {
+		say("%s", n)
+	}
+	switch {
+	case errors.Is(err, syscall.EPIPE):
+		say("standard output was closed by its reader: stopped after %s%s", count(sum.Done, "job"), f.howToGoOn())
+		return exitCode(ownError)
+	case err != nil:
+		if sum.NotRun > 0 {
+			say("%s not run%s", count(sum.NotRun, "job"), f.howToGoOn())
+		}
+		return err
+	case sum.Halted:
+		say("halted by --halt %s: %d ok, %d failed, %d read but not run", f.halt, sum.OK, sum.Failed, sum.NotRun)
+	case sig != nil:
+		say("stopped by %v: %d done, %d read but not run%s", sig, sum.Done, sum.NotRun, f.howToGoOn())
+		if sum.ExitCode() == 0 {
+			return exitCode(ownError)
+		}
+	}
+	if c := sum.ExitCode(); c != 0 {
+		return exitCode(c)
+	}
+	return nil
+}
+
+// howToGoOn tells how the rest can be run.
+func (f *runFlags) howToGoOn() string {
+	if f.jobLog == "" {
+		return ""
+	}
+	return "; run the same command with --resume to go on"
+}
+
+// say writes a line of brood's own to standard error.
+func say(format string, args ...any) { fmt.Fprintf(os.Stderr, "brood: "+format+"\n", args...) }
+
+// count is a number with its noun.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// input makes the jobs from what follows the flags.
+func (f *runFlags) input(args []string) (iter.Seq2[batch.Job, error], error) {
+	if f.retryFailed {
+		return f.failedJobs(args)
+	}
+	command, sources, err := input.Split(args)
+	if err != nil {
+		return nil, err
+	}
+	files := make([]input.Source, 0, len(f.argFiles)+len(sources))
+	for _, name := range f.argFiles {
+		files = append(files, input.FileSource(name))
+	}
+	sources = append(files, sources...)
+	var tmpl *batch.Template
+	if f.noShell {
+		tmpl, err = batch.ParseArgv(command)
+	} else {
+		tmpl, err = batch.ParseTemplate(command)
+	}
+	if err != nil {
+		return nil, err
+	}
+	rows := input.Rows(sources, input.Options{Stdin: os.Stdin, Null: f.null, Delimiter: f.delimiter, ColSep: f.colSep})
+	return func(yield func(batch.Job, error) bool) {
+		for values, err := range rows {
+			if !yield(batch.Job{Template: tmpl, Values: values}, err) {
+				return
+			}
+		}
+	}, nil
+}
+
+// failedJobs takes the jobs that failed from the job log.
+func (f *runFlags) failedJobs(args []string) (iter.Seq2[batch.Job, error], error) {
+	if f.jobLog == "" {
+		return nil, errors.New("--retry-failed takes the commands from the job log: say which with --joblog FILE")
+	}
+	if len(args) > 0 {
+		return nil, fmt.Errorf("--retry-failed takes the commands from the job log: leave %q away, or use --resume-failed", args[0])
+	}
+	return batch.FailedJobs(f.jobLog)
+}
+
+// options turns the flags into options of the batch.
+func (f *runFlags) options() (o batch.Options, err error) {
+	o = batch.Options{
+		Timeout: f.timeout.Duration, CPU: f.cpu.Duration, Delay: f.delay.Duration, RetryDelay: f.retryDelay.Duration,
+		Nice: f.nice, Tries: f.retries, KeepOrder: f.keepOrder, JobLog: f.jobLog,
+	}
+	for _, set := range []func(*batch.Options) error{f.setPool, f.setPlace, f.setOutput, f.setResume} {
+		if err := set(&o); err != nil {
+			return o, err
+		}
+	}
+	return o, nil
+}
+
+// setPool reads the flags about how much runs at once, and for how long.
+func (f *runFlags) setPool(o *batch.Options) (err error) {
+	jobs := f.jobs
+	switch {
+	case f.tty && jobs != "" && jobs != "1":
+		return fmt.Errorf("--tty gives the terminal to one job at a time: leave -j %s away", jobs)
+	case f.tty:
+		jobs = "1"
+	case jobs == "":
+		jobs = "100%"
+	}
+	if o.Slots, err = batch.ParseJobs(jobs, batch.CPUs()); err != nil {
+		return fmt.Errorf("-j: %w", err)
+	}
+	if f.memory != "" {
+		if o.Memory, err = batch.ParseSize(f.memory); err != nil {
+			return fmt.Errorf("--mem: %w", err)
+		}
+		if o.Memory < 1<<20 {
+			return fmt.Errorf("--mem %s: no program runs in less than a megabyte: the number is in bytes, use a suffix as in 100M", f.memory)
+		}
+	}
+	if f.retries < 1 {
+		return fmt.Errorf("--retries %d: it counts the tries: use at least 1", f.retries)
+	}
+	if o.Halt, err = batch.ParseHalt(f.halt); err != nil {
+		return fmt.Errorf("--halt: %w", err)
+	}
+	if f.termSeq != "" {
+		if o.Stop, err = parseTermSeq(f.termSeq); err != nil {
+			return fmt.Errorf("--term-seq: %w", err)
+		}
+	}
+	return nil
+}
+
+// setPlace reads the flags about where jobs run.
+func (f *runFlags) setPlace(o *batch.Options) error {
+	if f.workDir != "" {
+		if fi, err := os.Stat(f.workDir); err != nil {
+			return fmt.Errorf("--wd: %w", err)
+		} else if !fi.IsDir() {
+			return fmt.Errorf("--wd %s: not a directory", f.workDir)
+		}
+		o.Dir = f.workDir
+	}
+	env := os.Environ()
+	for _, e := range f.env {
+		name, _, set := strings.Cut(e, "=")
+		if name == "" {
+			return fmt.Errorf("--env %q: use NAME=VALUE, or NAME for a variable that must be set", e)
+		}
+		if !set {
+			if _, ok := os.LookupEnv(name); !ok {
+				return fmt.Errorf("--env %s: the variable is not set: export it, or use --env %s=VALUE", name, name)
+			}
+			continue // jobs get the whole environment
+		}
+		env = slices.DeleteFunc(env, func(v string) bool { return strings.HasPrefix(v, name+"=") })
+		env = append(env, e)
+	}
+	o.Env = env
+	if f.tty {
+		tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+		if err != nil {
+			return fmt.Errorf("--tty: there is no terminal: %w", err)
+		}
+		o.Terminal = tty
+	}
+	return nil
+}
+
+// setOutput reads the flags about output.
+func (f *runFlags) setOutput(o *batch.Options) error {
+	ungroup := f.ungroup || f.tty
+	switch {
+	case f.lineBuffer && ungroup:
+		return errors.New("--lb passes on whole lines, -u and --tty pass on everything at once: use one of them")
+	case ungroup && (f.tag || f.tagString != "" || f.results != "" || f.jsonOut || f.keepOrder):
+		return errors.New("-u and --tty give jobs the output itself: --tag, --tagstring, --results, --json and -k need --lb or the default")
+	case f.lineBuffer && f.jsonOut:
+		return errors.New("--json writes one object for each job that has ended: leave --lb away")
+	case f.lineBuffer && f.keepOrder:
+		return errors.New("--lb writes lines as they come, -k in the order of the jobs: use one of them")
+	case f.tag && f.tagString != "":
+		return errors.New("--tag is the same as --tagstring '{}': use one of them")
+	case f.lineBuffer:
+		o.Output = batch.Lines
+		o.Keep = f.results != ""
+	case ungroup:
+		o.Output = batch.Through
+	}
+	tag := f.tagString
+	if f.tag {
+		tag = "{}"
+	}
+	if tag != "" {
+		t, err := batch.ParseArgv([]string{tag})
+		if err != nil {
+			return fmt.Errorf("--tagstring: %w", err)
+		}
+		o.Tag = t
+	}
+	return nil
+}
+
+// setResume reads the flags about the job log.
+func (f *runFlags) setResume(o *batch.Options) error {
+	n := 0
+	for _, r := range []struct {
+		set    bool
+		resume batch.Resume
+	}{{f.resume, batch.Unfinished}, {f.resumeFailed, batch.Failed}, {f.retryFailed, batch.Failed}} {
+		if r.set {
+			n++
+			o.Resume = r.resume
+		}
+	}
+	// GNU parallel's habit is to give --resume with --resume-failed.
+	if n > 1 && f.retryFailed {
+		return errors.New("--retry-failed takes its jobs from the job log, --resume and --resume-failed from the input: use one of them")
+	}
+	if n > 0 && f.jobLog == "" {
+		return errors.New("to resume, the job log of the earlier run is needed: add --joblog FILE")
+	}
+	if f.resumeFailed {
+		o.Resume = batch.Failed
+	}
+	return nil
+}
+
+// parseTermSeq reads "TERM,200,TERM,100,KILL": signals and milliseconds in turns.
+func parseTermSeq(s string) ([]batch.Step, error) {
+	var steps []batch.Step
+	for i, word := range strings.Split(s, ",") {
+		if i%2 == 0 {
+			sig := signalNumber(word)
+			if sig == 0 {
+				return nil, fmt.Errorf("%q is no signal: use names as in TERM,200,TERM,100,KILL", word)
+			}
+			steps = append(steps, batch.Step{Signal: sig})
+			continue
+		}
+		d, err := time.ParseDuration(word + "ms")
+		if err != nil || d < 0 {
+			return nil, fmt.Errorf("%q is no pause: use milliseconds between the signals, as in TERM,200,KILL", word)
+		}
+		steps[len(steps)-1].Wait = d
+	}
+	return steps, nil
+}

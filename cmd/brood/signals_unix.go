@@ -1,0 +1,130 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/brood-go/brood/batch"
+)
+
+const (
+	usr1 = syscall.SIGUSR1
+	usr2 = syscall.SIGUSR2
+)
+
+// signals turns signals into requests to the batch.
+type signals struct {
+	b    *batch.Batch
+	p    *progress
+	ch   chan os.Signal
+	quit chan struct{}
+	done sync.WaitGroup
+
+	mu    sync.Mutex
+	ints  int
+	final os.Signal // the last one that stopped the batch
+}
+
+// handleSignals begins to listen. SIGPIPE is taken so that a closed standard
+// output is an error that can be reported; jobs get the default back, as of
+// every signal that has a handler.
+func handleSignals(b *batch.Batch, p *progress) *signals {
+	s := &signals{b: b, p: p, ch: make(chan os.Signal, 16), quit: make(chan struct{})}
+	signal.Notify(s.ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGTSTP, syscall.SIGPIPE)
+	s.done.Go(s.loop)
+	return s
+}
+
+func (s *signals) loop() {
+	for {
+		select {
+		case sig := <-s.ch:
+			s.handle(sig)
+		case <-s.quit:
+			return
+		}
+	}
+}
+
+// stop ends the listening.
+func (s *signals) stop() {
+	signal.Stop(s.ch)
+	close(s.quit)
+	s.done.Wait()
+	signal.Ignore(syscall.SIGPIPE) // what is still said may find the pipe closed
+}
+
+// last is the signal that stopped the batch, nil if none did.
+func (s *signals) last() os.Signal {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.final
+}
+
+func (s *signals) handle(sig os.Signal) {
+	switch sig {
+	case syscall.SIGINT:
+		s.interrupted()
+	case syscall.SIGHUP:
+		s.stopping(sig)
+		s.b.Drain()
+	case syscall.SIGTERM:
+		s.stopping(sig)
+		s.b.Terminate()
+	case syscall.SIGUSR1:
+		s.list()
+	case syscall.SIGTSTP:
+		s.suspend()
+	}
+}
+
+// stopping notes why the batch ends, and how often Ctrl-C was pressed.
+func (s *signals) stopping(sig os.Signal) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.final = sig
+	if sig == syscall.SIGINT {
+		s.ints++
+	}
+	return s.ints
+}
+
+// interrupted is Ctrl-C: it stops the starts, then ends the jobs, then kills them.
+func (s *signals) interrupted() {
+	n := s.stopping(syscall.SIGINT)
+	s.p.clear()
+	switch running := s.b.Stats().Running; n {
+	case 1:
+		s.b.Drain()
+		say("no more jobs are started; waiting for %s (Ctrl-C again: terminate)", count(running, "running job"))
+	case 2:
+		s.b.Terminate()
+		say("terminating %s (Ctrl-C again: kill)", count(running, "running job"))
+	default:
+		s.b.Kill()
+	}
+}
+
+// list says what runs.
+func (s *signals) list() {
+	s.p.clear()
+	jobs := s.b.Running()
+	say("%s", count(len(jobs), "running job"))
+	for _, j := range jobs {
+		say("  job %d, slot %d, try %d, pid %d, %s: %s", j.Seq, j.Slot, j.Try, j.PID, time.Since(j.Since).Round(time.Millisecond), j.Command)
+	}
+}
+
+// suspend is Ctrl-Z: the jobs stand still, then brood does; with fg they go on.
+func (s *signals) suspend() {
+	s.p.hide(true)
+	s.b.Pause()
+	syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	s.b.Resume()
+	s.p.hide(false)
+}

@@ -1,0 +1,60 @@
+//go:build !linux
+
+package child
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"syscall"
+)
+
+// SlotOptions configures a slot.
+type SlotOptions struct{ Nice int }
+
+// Slot runs one process tree at a time, on Linux.
+type Slot struct{}
+
+// Proc is a running process and its tree, on Linux.
+type Proc struct{}
+
+var errPlatform = fmt.Errorf("child: supervised processes need Linux, this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
+
+// Init does nothing on this platform.
+func Init() {}
+
+// Go runs f on a goroutine of its own.
+func Go(f func()) { go f() }
+
+// Open returns an error that says that this platform is not supported.
+func Open(SlotOptions) (*Slot, error) { return nil, errPlatform }
+
+// Run returns the same error as Open.
+func (s *Slot) Run(*Spec, func(*Proc)) (Report, error) {
+	return Report{Code: -1, Reason: NotStarted}, errPlatform
+}
+
+// Close does nothing.
+func (s *Slot) Close() error { return nil }
+
+// PID is 0.
+func (p *Proc) PID() int { return 0 }
+
+// Wake does nothing.
+func (p *Proc) Wake() {}
+
+// Stop does nothing.
+func (p *Proc) Stop(Reason) {}
+
+// Kill does nothing.
+func (p *Proc) Kill(Reason) {}
+
+// Signal returns the same error as Open.
+func (p *Proc) Signal(syscall.Signal) error { return errPlatform }
+
+// Pause returns the same error as Open.
+func (p *Proc) Pause(context.Context) error { return errPlatform }
+
+// Resume returns the same error as Open.
+func (p *Proc) Resume() error { return errPlatform }

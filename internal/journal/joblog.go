@@ -1,0 +1,176 @@
+package journal
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Row is one line of a job log: a job that has ended.
+type Row struct {
+	Seq      int
+	Host     string
+	Start    time.Time
+	Runtime  time.Duration
+	Send     int64 // bytes sent to the job; GNU parallel writes 0 for local jobs
+	Receive  int64 // bytes of standard output
+	ExitCode int
+	Signal   int
+	Command  string
+}
+
+// logHeader is the first line, GNU parallel's.
+const logHeader = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
+
+// appendRow appends the line of r. A newline in the command becomes a NUL byte, as
+// GNU parallel writes it: no command holds one, so nothing is lost.
+func appendRow(b []byte, r *Row) []byte {
+	return fmt.Appendf(b, "%d\t%s\t%.3f\t%10.3f\t%d\t%d\t%d\t%d\t%s\n",
+		r.Seq, r.Host, float64(r.Start.UnixMilli())/1000, r.Runtime.Seconds(), r.Send, r.Receive, r.ExitCode, r.Signal,
+		strings.ReplaceAll(r.Command, "\n", "\x00"))
+}
+
+// parseRow reads a line without its newline.
+func parseRow(line []byte) (r Row, err error) {
+	f := strings.SplitN(string(line), "\t", 9)
+	if len(f) != 9 {
+		return r, fmt.Errorf("%d columns instead of 9", len(f))
+	}
+	number := func(s string) int64 {
+		n, perr := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
+		if perr != nil && err == nil {
+			err = perr
+		}
+		return n
+	}
+	seconds := func(s string) float64 {
+		v, perr := strconv.ParseFloat(strings.TrimSpace(s), 64)
+		if perr != nil && err == nil {
+			err = perr
+		}
+		return v
+	}
+	r = Row{
+		Seq: int(number(f[0])), Host: f[1], Start: time.UnixMilli(int64(seconds(f[2])*1000 + 0.5)),
+		Runtime: time.Duration(seconds(f[3])*1000+0.5) * time.Millisecond,
+		Send:    number(f[4]), Receive: number(f[5]), ExitCode: int(number(f[6])), Signal: int(number(f[7])),
+		Command: strings.ReplaceAll(f[8], "\x00", "\n"),
+	}
+	return r, err
+}
+
+// ReadLog yields the rows of a job log, GNU parallel's or ours. A last line
+// without its end, which a killed writer leaves, is no row.
+func ReadLog(path string) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		f, err := os.Open(path)
+		if err != nil {
+			yield(Row{}, err)
+			return
+		}
+		defer f.Close()
+		r := bufio.NewReaderSize(f, 64<<10)
+		for n := 1; ; n++ {
+			line, err := r.ReadBytes('\n')
+			if err == io.EOF {
+				return
+			}
+			if err == nil && n == 1 && bytes.HasPrefix(line, []byte("Seq\tHost\t")) {
+				continue
+			}
+			var row Row
+			if err == nil {
+				row, err = parseRow(line[:len(line)-1])
+			}
+			if err != nil {
+				yield(row, fmt.Errorf("%s, line %d: not a line of a job log: %w", path, n, err))
+				return
+			}
+			if !yield(row, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Log appends to a job log.
+type Log struct {
+	f   *os.File
+	buf []byte
+}
+
+// OpenLog opens the job log at path: emptied, or with resume as it is. What a
+// killed writer left of a last line is cut off.
+func OpenLog(path string, resume bool) (*Log, error) {
+	flags := os.O_RDWR | os.O_CREATE | os.O_APPEND
+	if !resume {
+		flags |= os.O_TRUNC
+	}
+	f, err := os.OpenFile(path, flags, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	end, err := lastLine(f)
+	if err == nil && end == 0 {
+		_, err = f.WriteString(logHeader)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &Log{f: f}, nil
+}
+
+// lastLine cuts a file off after its last newline and returns its length.
+func lastLine(f *os.File) (int64, error) {
+	fi, err := f.Stat()
+	if err != nil || !fi.Mode().IsRegular() {
+		return 1, err // a pipe or terminal: nothing to mend
+	}
+	size := fi.Size()
+	buf := make([]byte, 4096)
+	for end := size; end > 0; {
+		n := min(int64(len(buf)), end)
+		if _, err := f.ReadAt(buf[:n], end-n); err != nil {
+			return 0, err
+		}
+		if i := bytes.LastIndexByte(buf[:n], '\n'); i >= 0 {
+			end = end - n + int64(i) + 1
+			if end < size {
+				err = f.Truncate(end)
+			}
+			return end, err
+		}
+		end -= n
+	}
+	return 0, f.Truncate(0)
+}
+
+// Append adds a row in one write.
+func (l *Log) Append(r *Row) error {
+	l.buf = appendRow(l.buf[:0], r)
+	return writeWhole(l.f, l.buf)
+}
+
+// writeWhole appends b or, if that fails half-way, nothing.
+func writeWhole(f *os.File, b []byte) error {
+	n, err := f.Write(b)
+	if err == nil {
+		return nil
+	}
+	if n > 0 {
+		if fi, serr := f.Stat(); serr == nil && fi.Mode().IsRegular() {
+			f.Truncate(fi.Size() - int64(n))
+		}
+	}
+	return err
+}
+
+// Close closes the log.
+func (l *Log) Close() error { return l.f.Close() }
