@@ -253,6 +253,9 @@ func (s *scanner) parameter() error {
 		case '}':
 			if depth--; depth == 0 {
 				inside := s.text[s.pos+2 : i]
+				if seg, _, ok := parsePlaceholder("{" + inside + "}"); ok && seg.n == 0 && seg.what != seqNumber {
+					return errDollar // ${#} and ${1} are the shell's, ${} and ${.} nobody's
+				}
 				s.pos++ // past the dollar sign: the name's own braces are no replacement string
 				if strings.ContainsAny(inside, "'\"`$(\\") {
 					s.unsure = "after a ${…} with quotes or substitutions in it: set a variable first"
