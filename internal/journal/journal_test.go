@@ -1,0 +1,326 @@
+package journal
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv("JOURNAL_TEST_WRITER"); path != "" {
+		write(path)
+	}
+	os.Exit(m.Run())
+}
+
+// write appends ends until it is killed, and acknowledges each.
+func write(path string) {
+	j, err := Open(path, true)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	for i := j.Len(); ; i++ {
+		id := ID{KeyOf("t", []string{strconv.Itoa(i)}, ""), 1}
+		if j.Start(id, i) != nil || j.End(id, State{Seq: i}) != nil {
+			os.Exit(1)
+		}
+		fmt.Println(i)
+	}
+}
+
+func id(n int) ID { return ID{KeyOf("template", []string{strconv.Itoa(n)}, "/dir"), 1} }
+
+func open(t *testing.T, path string, resume bool) *Journal {
+	t.Helper()
+	j, err := Open(path, resume)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+func TestRoundTrip(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	j := open(t, path, false)
+	j.Start(id(1), 1)
+	j.Start(id(2), 2)
+	j.End(id(2), State{Seq: 2, Code: 3, Signal: 15, Command: 0xabc})
+	j.Start(id(3), 3)
+	j.End(id(3), State{Seq: 3, Spooled: true, Offset: 77})
+	j.End(id(4), State{Seq: 4, Spooled: true, Offset: 0})
+	j.Delivered(id(4))
+	j.End(id(5), State{Seq: 5, Code: 1})
+	j.Start(id(5), 6) // tried again, and killed
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j = open(t, path, true)
+	defer j.Close()
+	for n, want := range map[int]State{
+		1: {Seq: 1},
+		2: {Seq: 2, Ended: true, Code: 3, Signal: 15, Command: 0xabc},
+		3: {Seq: 3, Ended: true, Spooled: true, Offset: 77},
+		4: {Seq: 4, Ended: true},
+		5: {Seq: 6, Ended: true, Code: 1},
+	} {
+		if got, ok := j.Lookup(id(n)); !ok || got != want {
+			t.Errorf("job %d: %+v, want %+v", n, got, want)
+		}
+	}
+	if _, ok := j.Lookup(ID{id(1).Key, 2}); ok || j.Len() != 5 {
+		t.Errorf("knows %d jobs", j.Len())
+	}
+}
+
+// Keys tell apart what is different, however it is cut.
+func TestKeyOf(t *testing.T) {
+	seen := make(map[Key]string)
+	for _, k := range []struct {
+		template string
+		values   []string
+		dir      string
+	}{{"a", nil, ""}, {"", []string{"a"}, ""}, {"", nil, "a"}, {"a", []string{"b", "c"}, ""}, {"a", []string{"bc"}, ""}, {"ab", []string{"c"}, ""}, {"a", []string{"", "bc"}, ""}, {"a", []string{"b"}, "c"}} {
+		key, text := KeyOf(k.template, k.values, k.dir), fmt.Sprintf("%q", k)
+		if old, ok := seen[key]; ok {
+			t.Errorf("%s and %s have one key", old, text)
+		}
+		seen[key] = text
+	}
+	o := make(Occurrences)
+	if a, b := o.Next(Key{1}), o.Next(Key{1}); a.N != 1 || b.N != 2 || o.Next(Key{2}).N != 1 {
+		t.Errorf("%v %v", a, b)
+	}
+}
+
+// Wherever the last write was cut off, what was written before is there, and
+// the journal can be gone on with.
+func TestTornTail(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	j := open(t, path, false)
+	for n := range 3 {
+		j.End(id(n), State{Seq: n})
+	}
+	j.Close()
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut := range len(whole) {
+		for _, tail := range []string{"", "\x00\x00\x00", "garbage\n"} {
+			if err := os.WriteFile(path, append(whole[:cut:cut], tail...), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if cut < len(header) && tail != "" {
+				continue // no journal at all
+			}
+			j := open(t, path, true)
+			want := max(strings.Count(string(whole[:cut]), "\n")-1, 0)
+			if j.Len() != want {
+				t.Fatalf("cut at %d, then %q: %d jobs, want %d", cut, tail, j.Len(), want)
+			}
+			j.End(id(99), State{Seq: 99})
+			j.Close()
+			j = open(t, path, true)
+			if _, ok := j.Lookup(id(99)); !ok || j.Len() != want+1 {
+				t.Fatalf("cut at %d: what was written afterwards is lost", cut)
+			}
+			j.Close()
+		}
+	}
+}
+
+// Damage that is not at the end is not passed over.
+func TestDamage(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	j := open(t, path, false)
+	for n := range 3 {
+		j.End(id(n), State{Seq: n})
+	}
+	j.Close()
+	b, _ := os.ReadFile(path)
+	b[len(header)+90] ^= 1
+	os.WriteFile(path, b, 0o644)
+	if _, err := Open(path, true); err == nil || !strings.Contains(err.Error(), "line") {
+		t.Errorf("got %v", err)
+	}
+	os.WriteFile(path, []byte("something else\n"), 0o644)
+	if _, err := Open(path, true); err == nil || !strings.Contains(err.Error(), "not a journal") {
+		t.Errorf("got %v", err)
+	}
+	if after, _ := os.ReadFile(path); string(after) != "something else\n" {
+		t.Error("a file that is no journal was changed")
+	}
+}
+
+func TestLocked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	j := open(t, path, false)
+	j.End(id(1), State{})
+	if _, err := Open(path, false); !errors.Is(err, ErrLocked) {
+		t.Errorf("second opener: %v", err)
+	}
+	j.Close()
+	j = open(t, path, true)
+	if j.Len() != 1 {
+		t.Error("the one who was refused has emptied the journal")
+	}
+	j.Close()
+}
+
+// A full disk is an error that names the file.
+func TestDiskFull(t *testing.T) {
+	j := &Journal{path: "/dev/full"}
+	var err error
+	if j.f, err = os.OpenFile("/dev/full", os.O_RDWR, 0); err != nil {
+		t.Skip("this system has no /dev/full")
+	}
+	defer j.f.Close()
+	if err := j.End(id(1), State{}); err == nil || !strings.Contains(err.Error(), "/dev/full") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A writer killed at any moment has lost nothing of what it was told is written.
+func TestKilledWriter(t *testing.T) {
+	rounds := 20
+	if os.Getenv("BROOD_LONG") != "" {
+		rounds = 200
+	}
+	path := filepath.Join(t.TempDir(), "journal")
+	rng := rand.New(rand.NewPCG(1, 2))
+	total := 0
+	for round := range rounds {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "JOURNAL_TEST_WRITER="+path)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		sc := bufio.NewScanner(out)
+		for n := 1 + rng.IntN(300); n > 0 && sc.Scan(); n-- {
+			if total, err = strconv.Atoi(sc.Text()); err != nil {
+				t.Fatalf("round %d: %s", round, sc.Text())
+			}
+		}
+		cmd.Process.Kill()
+		for sc.Scan() { // what it acknowledged before it died
+			if n, err := strconv.Atoi(sc.Text()); err == nil {
+				total = n
+			}
+		}
+		cmd.Wait()
+		known, err := Read(path)
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		for i := 0; i <= total; i++ {
+			if s := known[ID{KeyOf("t", []string{strconv.Itoa(i)}, ""), 1}]; !s.Ended {
+				t.Fatalf("round %d: job %d of %d is lost", round, i, total)
+			}
+		}
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add(header + "S x 1\n")
+	f.Add(header + "E 00000000000000000000000000000000.1 1 0 0 0 - 00000000\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		good, err := load(strings.NewReader(text), "fuzz", make(map[ID]State))
+		if err == nil && (good < 0 || good > int64(len(text))) {
+			t.Errorf("%d good bytes of %d", good, len(text))
+		}
+	})
+}
+
+func BenchmarkStartEnd(b *testing.B) {
+	j, err := Open(filepath.Join(b.TempDir(), "journal"), false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer j.Close()
+	for n := 0; b.Loop(); n++ {
+		j.Start(ID{Key{}, uint32(n)}, n)
+		j.End(ID{Key{}, uint32(n)}, State{Seq: n})
+	}
+}
+
+func TestLogRoundTrip(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	rows := []Row{
+		{Seq: 1, Host: ":", Start: time.UnixMilli(1795525013609), Runtime: 1234 * time.Millisecond, Receive: 6, Command: "echo hello"},
+		{Seq: 2, Host: ":", Start: time.UnixMilli(1795525013610), ExitCode: -1, Signal: 15, Command: "a\tb\nc\n"},
+	}
+	for round := range 2 {
+		l, err := OpenLog(path, round > 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Append(&rows[round]); err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+	}
+	b, _ := os.ReadFile(path)
+	// The first line is what GNU parallel 20221122 wrote.
+	if want := logHeader + "1\t:\t1795525013.609\t     1.234\t0\t6\t0\t0\techo hello\n2\t:\t1795525013.610\t     0.000\t0\t0\t-1\t15\ta\tb\x00c\x00\n"; string(b) != want {
+		t.Errorf("wrote %q\nwant  %q", b, want)
+	}
+	n := 0
+	for row, err := range ReadLog(path) {
+		if err != nil || row != rows[n] {
+			t.Errorf("row %d: %+v %v, want %+v", n, row, err, rows[n])
+		}
+		n++
+	}
+	if n != 2 {
+		t.Errorf("%d rows", n)
+	}
+}
+
+// What a killed writer left of a line is no row, and does not spoil the next one.
+func TestTornLog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	for _, text := range []string{logHeader + "1\t:\t1.0\t  0.1\t0\t0\t0\t0\tone\n2\t:\t1.0", logHeader + "1\t:\t1.0\t  0.1\t0\t0\t0\t0\tone\n", "Seq\tHo", ""} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		l, err := OpenLog(path, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Append(&Row{Seq: 9, Host: ":", Command: "nine"})
+		l.Close()
+		var got []string
+		for row, err := range ReadLog(path) {
+			if err != nil {
+				t.Fatalf("%q: %v", text, err)
+			}
+			got = append(got, row.Command)
+		}
+		want := "[one nine]"
+		if !strings.Contains(text, "one") {
+			want = "[nine]"
+		}
+		if fmt.Sprint(got) != want {
+			t.Errorf("%q: rows %v, want %s", text, got, want)
+		}
+	}
+	os.WriteFile(path, []byte("not a log\n"), 0o644)
+	for _, err := range ReadLog(path) {
+		if err == nil || !strings.Contains(err.Error(), "line 1") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
