@@ -345,20 +345,19 @@ func (b *Batch) serve(n int, s Slot, err error) {
 	b.slots--
 	b.slotNumbers = append(b.slotNumbers, n)
 	slices.SortFunc(b.slotNumbers, func(x, y int) int { return y - x }) // the lowest is used next
-	shrunk := false
+	places := b.slots
 	if err != nil {
-		b.maxSlots = b.slots
-		shrunk = b.slots > 0
-		if !shrunk {
+		b.maxSlots = places
+		if places == 0 {
 			b.setErr(fmt.Errorf("batch: no job can be run: %w", err))
 			b.level = max(b.level, draining)
 		}
 	}
 	b.wakeAll()
 	b.mu.Unlock()
-	if shrunk {
+	if err != nil && places > 0 {
 		// The others go on: there are just fewer of them.
-		b.report(sched.Event{Kind: sched.Resize, Places: b.maxSlots})
+		b.report(sched.Event{Kind: sched.Resize, Places: places})
 	}
 }
 

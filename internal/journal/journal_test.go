@@ -28,8 +28,11 @@ func write(path string) {
 		fmt.Println(err)
 		os.Exit(1)
 	}
-	for i := j.Len(); ; i++ {
+	for i := 0; ; i++ {
 		id := ID{KeyOf("t", []string{strconv.Itoa(i)}, ""), 1}
+		if s, _ := j.Lookup(id); s.Ended {
+			continue
+		}
 		if j.Start(id, i) != nil || j.End(id, State{Seq: i}) != nil {
 			os.Exit(1)
 		}
@@ -126,6 +129,10 @@ func TestTornTail(t *testing.T) {
 			want := max(strings.Count(string(whole[:cut]), "\n")-1, 0)
 			if j.Len() != want {
 				t.Fatalf("cut at %d, then %q: %d jobs, want %d", cut, tail, j.Len(), want)
+			}
+			if cut%50 != 0 { // each sync takes its time
+				j.Close()
+				continue
 			}
 			j.End(id(99), State{Seq: 99})
 			j.Close()
