@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -135,6 +136,7 @@ func (f *runFlags) run(args []string) error {
 	if err != nil {
 		return err
 	}
+	useProcs(o.Slots)
 	out.progress = newProgress(f, b)
 	sig := handleSignals(b, out.progress)
 	out.interrupted = sig.interrupted
@@ -142,6 +144,15 @@ func (f *runFlags) run(args []string) error {
 	sig.stop()
 	out.progress.end(sum)
 	return f.verdict(sum, err, sig.last())
+}
+
+// useProcs lets every slot's thread return from its system calls at once: such a
+// thread waits for a place among GOMAXPROCS after each, and with as many places
+// as CPUs the slots and the reader queue up there (15 % of the time of short jobs).
+func useProcs(slots int) {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), min(slots, 62)+2))
+	}
 }
 
 // verdict turns the outcome into an exit code and says what must not be

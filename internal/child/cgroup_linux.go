@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -107,13 +108,30 @@ func parsePIDs(pids []int, b []byte) []int {
 	return pids
 }
 
-// readSmall reads a small kernel file, nil if it can't be read.
+// readSmall reads a small kernel file, nil if it can't be read. An os.File would
+// be offered to the runtime's poller first, and wake it up.
 func readSmall(path string) []byte {
-	b, err := os.ReadFile(path)
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
 	}
-	return b
+	defer unix.Close(fd)
+	buf := make([]byte, 0, 2048)
+	for {
+		n, err := unix.Read(fd, buf[len(buf):cap(buf)])
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return nil
+		case n == 0:
+			return buf
+		default:
+			buf = buf[:len(buf)+n]
+			if len(buf) == cap(buf) {
+				buf = slices.Grow(buf, len(buf))
+			}
+		}
+	}
 }
 
 // keyed finds the number after key in a flat keyed kernel file

@@ -2,7 +2,6 @@ package child
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -271,8 +270,8 @@ func (p *Proc) signalTree(sig unix.Signal) {
 
 // inGroup makes sure that a pid read from the cgroup's list still is in it.
 func (p *Proc) inGroup(pid int) bool {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	b := readSmall("/proc/" + strconv.Itoa(pid) + "/cgroup")
 	dir := p.v2.dir
 	name := filepath.Join(filepath.Base(filepath.Dir(dir)), filepath.Base(dir))
-	return err == nil && strings.Contains(string(b), name)
+	return strings.Contains(string(b), name)
 }

@@ -53,11 +53,7 @@ func parseStat(b []byte) (st procStat, err error) {
 
 // readStat reads the entry of one process.
 func readStat(pid int) (procStat, error) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return procStat{}, err
-	}
-	return parseStat(b)
+	return parseStat(readSmall("/proc/" + strconv.Itoa(pid) + "/stat"))
 }
 
 // dead reports whether the entry is that of a process that has ended.
@@ -109,8 +105,8 @@ func scanTree(mark string, pgrp int) []procStat {
 
 // hasMark reports whether the environment a process was started with carries mark.
 func hasMark(pid int, mark string) bool {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
-	if err != nil || !bytes.Contains(b, []byte(mark)) {
+	b := readSmall("/proc/" + strconv.Itoa(pid) + "/environ")
+	if !bytes.Contains(b, []byte(mark)) {
 		return false
 	}
 	for v := range bytes.SplitSeq(b, []byte{0}) {
@@ -142,8 +138,8 @@ func stopped(pid int) bool {
 		return true // gone
 	}
 	for _, t := range tids {
-		b, err := os.ReadFile(dir + t.Name() + "/stat")
-		if err != nil {
+		b := readSmall(dir + t.Name() + "/stat")
+		if b == nil {
 			continue
 		}
 		st, err := parseStat(b)
@@ -156,10 +152,7 @@ func stopped(pid int) bool {
 
 // resident is the resident memory of a process and its peak so far, in bytes.
 func resident(pid int) (now, peak int64) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
-	if err != nil {
-		return 0, 0
-	}
+	b := readSmall("/proc/" + strconv.Itoa(pid) + "/status")
 	return statusKB(b, "VmRSS:"), statusKB(b, "VmHWM:")
 }
 

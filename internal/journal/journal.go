@@ -122,8 +122,9 @@ type Journal struct {
 	f       *os.File
 	buf     []byte
 	dirty   bool
+	timer   *time.Timer // of the next sync
 	syncErr error
-	syncing sync.WaitGroup
+	syncing sync.WaitGroup // for it
 }
 
 // ErrLocked is returned by Open when another process has the journal open.
@@ -337,7 +338,7 @@ func (j *Journal) write(record func([]byte) []byte) error {
 	if !j.dirty {
 		j.dirty = true
 		j.syncing.Add(1)
-		time.AfterFunc(SyncEvery, func() {
+		j.timer = time.AfterFunc(SyncEvery, func() {
 			defer j.syncing.Done()
 			j.sync()
 		})
@@ -364,8 +365,13 @@ func (j *Journal) sync() {
 
 // Close syncs and closes the journal and releases its lock.
 func (j *Journal) Close() error {
-	j.sync()
+	j.mu.Lock()
+	if j.timer != nil && j.timer.Stop() {
+		j.syncing.Done()
+	}
+	j.mu.Unlock()
 	j.syncing.Wait()
+	j.sync()
 	err := j.syncErr
 	if cerr := j.f.Close(); err == nil {
 		err = cerr
