@@ -160,6 +160,8 @@ type v2group struct {
 	limit  int64
 	oom    int64 // oom_kill events counted so far
 	killed bool  // kill was used
+
+	user, system int64 // what cpuTimes read last
 }
 
 // openV2 makes the slot's directory and opens its files.
@@ -230,9 +232,9 @@ func (g *v2group) frozen(events int) bool {
 func (g *v2group) cpuTimes() (user, system int64) {
 	var buf [512]byte
 	b := pread(g.cpu, buf[:])
-	user, _ = keyed(b, "user_usec")
-	system, _ = keyed(b, "system_usec")
-	return user, system
+	g.user, _ = keyed(b, "user_usec")
+	g.system, _ = keyed(b, "system_usec")
+	return g.user, g.system
 }
 
 // kill ends every process of the group and below, frozen ones too. The group

@@ -156,7 +156,7 @@ func (r *run) abandon() {
 		go reap(r.p.pid, nil) // takes the zombie when there is one
 		r.rep.End = time.Now()
 	}
-	r.empty = true
+	r.empty, r.s.clean = true, false
 }
 
 // over reports whether nothing is left to wait for: no tree, and no pipe that
@@ -190,6 +190,7 @@ func (r *run) look(now time.Time) {
 	p := r.p
 	if p.v2 != nil {
 		r.empty = !p.v2.populated()
+		r.s.clean = r.empty
 		return
 	}
 	if len(r.left) > 0 {

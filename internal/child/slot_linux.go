@@ -31,6 +31,7 @@ type Slot struct {
 	v2      *v2group
 	v1      *v1memory
 	gen     int
+	clean   bool // the last tree was seen to be gone
 	buf     []byte
 
 	scanCost atomic.Int64 // of the last scan of /proc, in nanoseconds
@@ -198,7 +199,7 @@ func (s *Slot) Run(spec *Spec, started func(*Proc)) (Report, error) {
 // that was killed can't, and what survives SIGKILL, because it sleeps in the
 // kernel, keeps its one occupied.
 func (s *Slot) ready() error {
-	if s.v2 == nil || !s.v2.killed && !s.v2.populated() {
+	if s.v2 == nil || !s.v2.killed && (s.clean || !s.v2.populated()) {
 		return nil
 	}
 	s.v2.kill()
@@ -299,7 +300,7 @@ func (r *run) fork(files []uintptr) error {
 	sys := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, PidFD: &pidfd}
 	if s.v2 != nil {
 		sys.UseCgroupFD, sys.CgroupFD = true, s.v2.fd
-		r.user0, r.system0 = s.v2.cpuTimes()
+		r.user0, r.system0 = s.v2.user, s.v2.system // the group is empty: as they were at its last job's end
 	}
 	if spec.Terminal != nil {
 		sys.Foreground, sys.Ctty = true, int(spec.Terminal.Fd())
