@@ -2,8 +2,6 @@ package batch
 
 import (
 	"context"
-	"errors"
-	"os"
 
 	"github.com/brood-go/brood/internal/child"
 )
@@ -54,6 +52,3 @@ func (r localRunning) Stop()                           { r.p.Stop(child.Cancelle
 func (r localRunning) Kill()                           { r.p.Kill(child.Cancelled) }
 func (r localRunning) Pause(ctx context.Context) error { return r.p.Pause(ctx) }
 func (r localRunning) Resume() error                   { return r.p.Resume() }
-
-// notFound reports whether a program or its directory does not exist.
-func notFound(err error) bool { return errors.Is(err, os.ErrNotExist) }

@@ -16,7 +16,6 @@ type scanner struct {
 	segs   []segment
 	open   []byte // what is open: '"', '(' (of $( and of subshells)
 	unsure string // why the context is not known any more
-	substs int    // how many of open are $(
 }
 
 var (

@@ -1,7 +1,6 @@
 package child
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -120,10 +119,4 @@ func (g *v1memory) leave() {
 		}
 	}
 	unix.Rmdir(g.dir)
-}
-
-// anyIn reports whether the group holds a process other than our own.
-func (g *v1memory) anyIn() bool {
-	b := bytes.TrimSpace(readSmall(filepath.Join(g.dir, "cgroup.procs")))
-	return len(b) > 0 && string(b) != strconv.Itoa(os.Getpid())
 }

@@ -493,7 +493,7 @@ func TestDirectStart(t *testing.T) {
 
 // turns is a policy that lets two jobs run and pauses the first one while the
 // second one runs.
-type turns struct{ seen int }
+type turns struct{}
 
 func (p *turns) Decide(_ time.Duration, e sched.Event) []sched.Decision {
 	switch {

@@ -1,0 +1,40 @@
+# What is done often. `make` alone lists the targets.
+
+GO ?= go
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 10
+
+build: ## build the command into ./bin
+	$(GO) build -o bin/ ./cmd/brood
+
+test: ## the tests, in at most 3 minutes
+	$(GO) test ./...
+
+race: ## the tests with the race detector
+	$(GO) test -race ./...
+
+vet: ## go vet and staticcheck
+	$(GO) vet ./...
+	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+
+cross: ## build for the other platforms
+	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
+	GOOS=windows $(GO) vet ./...
+
+long: ## storms and long crash tests, plain and with -race
+	BROOD_LONG=1 $(GO) test -count=1 -timeout 60m ./...
+	BROOD_LONG=1 $(GO) test -count=1 -race -timeout 60m ./...
+
+fuzz: ## each fuzz test for a minute
+	$(GO) test -fuzz FuzzQuoting -fuzztime 1m ./batch
+	$(GO) test -fuzz FuzzTemplate -fuzztime 1m ./batch
+	$(GO) test -fuzz FuzzLoad -fuzztime 1m ./internal/journal
+
+bench: ## compare with xargs, GNU parallel and others
+	cd bench && $(GO) run . -o ../docs/BENCHMARKS.md
+
+ci: ## what CI runs
+	.ci/run
+
+.PHONY: help build test race vet cross long fuzz bench ci

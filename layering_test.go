@@ -1,0 +1,119 @@
+package brood_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/brood-go/brood"
+
+// layer is a rule: what the packages at path may import of this module and
+// from elsewhere, beside the standard library.
+type layer struct {
+	path   string   // "" is the root; a trailing /... includes what is below
+	within []string // of this module
+	others []string // other modules
+	why    string
+}
+
+// layers is the allowed import graph. Imports point downward only; a package
+// without a rule fails the test, so that a new one gets its place on purpose.
+var layers = []layer{
+	{"/cmd/brood", []string{"", "/batch", "/internal/input"}, []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
+		"the command is the only place for flags and terminals; what it does it asks of batch"},
+	{"/batch", []string{"/sched", "/internal/cgroup", "/internal/child", "/internal/journal"}, []string{"golang.org/x/sys"},
+		"an adapter: it knows the leaves below, and no command line"},
+	{"", []string{"/internal/child"}, nil,
+		"the front door is imported by everybody: it brings no dependency of its own"},
+	{"/sched", nil, nil,
+		"policies are pure: state, event and time in, decisions out"},
+	{"/internal/child", []string{"/internal/cgroup"}, []string{"golang.org/x/sys"},
+		"the only place that starts processes, and one of few with raw system calls"},
+	{"/internal/cgroup", nil, nil, "reads files of the kernel's"},
+	{"/internal/input", nil, nil, "reads what a command line names"},
+	{"/internal/journal", nil, nil, "writes and reads two files"},
+}
+
+// imports are what tests may add.
+var testImports = map[string][]string{
+	"/batch":     {""}, // brood.Init
+	"/cmd/brood": {""},
+}
+
+// testModules are modules that only tests use.
+var testModules = []string{"github.com/rogpeppe/go-internal", "github.com/creack/pty"}
+
+// pure names what a pure package must not import: goroutines' tools, the
+// clock's and the system's.
+var pure = map[string][]string{
+	"/sched": {"os", "os/exec", "net", "syscall", "sync", "sync/atomic", "context", "io", "runtime"},
+}
+
+// listed is what go list says of a package.
+type listed struct {
+	ImportPath                         string
+	Imports, TestImports, XTestImports []string
+}
+
+// packages lists the module's packages for a platform.
+func packages(t *testing.T, goos string) []listed {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")
+	cmd.Env = append(cmd.Environ(), "GOOS="+goos, "CGO_ENABLED=0")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list for %s: %v", goos, err)
+	}
+	var all []listed
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+func TestLayering(t *testing.T) {
+	for _, goos := range []string{"linux", "darwin", "windows"} {
+		for _, p := range packages(t, goos) {
+			path := strings.TrimPrefix(p.ImportPath, module)
+			i := slices.IndexFunc(layers, func(l layer) bool { return l.path == path })
+			if i < 0 {
+				t.Errorf("%s has no rule: add one to layers, with what it may import and why", p.ImportPath)
+				continue
+			}
+			checkImports(t, layers[i], p.Imports, nil, nil)
+			checkImports(t, layers[i], slices.Concat(p.TestImports, p.XTestImports), append(testImports[path], path), testModules)
+		}
+	}
+}
+
+// checkImports compares imports with a rule.
+func checkImports(t *testing.T, l layer, imports, within, others []string) {
+	t.Helper()
+	for _, imp := range imports {
+		if inner, ok := strings.CutPrefix(imp, module); ok {
+			if !slices.Contains(l.within, inner) && !slices.Contains(within, inner) {
+				t.Errorf("%s%s imports %s: %s", module, l.path, imp, l.why)
+			}
+			continue
+		}
+		if first, _, _ := strings.Cut(imp, "/"); !strings.Contains(first, ".") {
+			if slices.Contains(pure[l.path], imp) {
+				t.Errorf("%s%s imports %s: %s", module, l.path, imp, l.why)
+			}
+			continue
+		}
+		if !slices.ContainsFunc(slices.Concat(l.others, others), func(m string) bool { return imp == m || strings.HasPrefix(imp, m+"/") }) {
+			t.Errorf("%s%s imports %s: a dependency is named in layers and, with its reason, in docs/ARCHITECTURE.md", module, l.path, imp)
+		}
+	}
+}
