@@ -112,6 +112,7 @@ func (f *runFlags) define(cmd *cobra.Command) {
 
 // run does the work.
 func (f *runFlags) run(args []string) error {
+	takePipeSignal()
 	jobs, err := f.input(args)
 	if err != nil {
 		return err

@@ -17,6 +17,8 @@ const (
 // signals does nothing on this platform, which runs no jobs.
 type signals struct{}
 
+func takePipeSignal() {}
+
 func handleSignals(*batch.Batch, *progress) *signals { return &signals{} }
 
 func (s *signals) stop() {}

@@ -30,12 +30,15 @@ type signals struct {
 	final os.Signal // the last one that stopped the batch
 }
 
-// handleSignals begins to listen. SIGPIPE is taken so that a closed standard
-// output is an error that can be reported; jobs get the default back, as of
-// every signal that has a handler.
+// takePipeSignal makes a closed standard output an error that can be reported
+// instead of our death. Jobs get the default back, as of every signal that has
+// a handler.
+func takePipeSignal() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
+
+// handleSignals begins to listen.
 func handleSignals(b *batch.Batch, p *progress) *signals {
 	s := &signals{b: b, p: p, ch: make(chan os.Signal, 16), quit: make(chan struct{})}
-	signal.Notify(s.ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGTSTP, syscall.SIGPIPE)
+	signal.Notify(s.ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGTSTP)
 	s.done.Go(s.loop)
 	return s
 }
@@ -56,7 +59,6 @@ func (s *signals) stop() {
 	signal.Stop(s.ch)
 	close(s.quit)
 	s.done.Wait()
-	signal.Ignore(syscall.SIGPIPE) // what is still said may find the pipe closed
 }
 
 // last is the signal that stopped the batch, nil if none did.
