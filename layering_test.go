@@ -39,14 +39,14 @@ var layers = []layer{
 	{"/internal/journal", nil, nil, "writes and reads two files"},
 }
 
-// imports are what tests may add.
+// testImports are what tests may add.
 var testImports = map[string][]string{
-	"/batch":     {""}, // brood.Init
-	"/cmd/brood": {""},
+	"/batch":     {""},                      // brood.Init
+	"/cmd/brood": {"", "/internal/journal"}, // the crash test compares the journal with the facts
 }
 
 // testModules are modules that only tests use.
-var testModules = []string{"github.com/rogpeppe/go-internal", "github.com/creack/pty"}
+var testModules = []string{"github.com/rogpeppe/go-internal", "github.com/creack/pty", "golang.org/x/sys"}
 
 // pure names what a pure package must not import: goroutines' tools, the
 // clock's and the system's.
