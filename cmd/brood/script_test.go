@@ -24,6 +24,7 @@ func TestScript(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			tmp := filepath.Join(e.WorkDir, ".tmp")
 			e.Setenv("TMPDIR", tmp)
+			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("LC_ALL", "C")
 			e.Setenv("SHELL", "/bin/sh")
 			e.Defer(func() {
