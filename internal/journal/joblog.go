@@ -101,7 +101,7 @@ func ReadLog(path string) iter.Seq2[Row, error] {
 
 // Log appends to a job log.
 type Log struct {
-	f   *os.File
+	f   appendFile
 	buf []byte
 }
 
@@ -124,7 +124,7 @@ func OpenLog(path string, resume bool) (*Log, error) {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return &Log{f: f}, nil
+	return &Log{f: appendFile{File: f}}, nil
 }
 
 // lastLine cuts a file off after its last newline and returns its length.
@@ -152,24 +152,18 @@ func lastLine(f *os.File) (int64, error) {
 	return 0, f.Truncate(0)
 }
 
-// Append adds a row in one write.
+// Append adds a row in one write. Calls must not overlap.
 func (l *Log) Append(r *Row) error {
 	l.buf = appendRow(l.buf[:0], r)
-	return writeWhole(l.f, l.buf)
+	return l.f.append(l.buf)
 }
 
-// writeWhole appends b or, if that fails half-way, nothing.
-func writeWhole(f *os.File, b []byte) error {
-	n, err := f.Write(b)
-	if err == nil {
-		return nil
+// Sync makes the rows survive a power cut. It may overlap with Append.
+func (l *Log) Sync() error {
+	if fi, err := l.f.Stat(); err != nil || !fi.Mode().IsRegular() {
+		return err // a pipe or terminal keeps nothing
 	}
-	if n > 0 {
-		if fi, serr := f.Stat(); serr == nil && fi.Mode().IsRegular() {
-			f.Truncate(fi.Size() - int64(n))
-		}
-	}
-	return err
+	return l.f.Sync()
 }
 
 // Close closes the log.

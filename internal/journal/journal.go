@@ -4,7 +4,7 @@
 //
 // # The journal's layout
 //
-// Text, one record a line, only ever appended:
+// Text, one record a line, only ever appended, each in one write:
 //
 //	brood-journal 1
 //	S id seq sum                             a job was started
@@ -19,10 +19,19 @@
 // skips nor repeats the wrong jobs. command is a hash of the command line, by
 // which a row of the job log is found. sum is the CRC-32C of what is before it.
 //
+// # Invariants
+//
+// Every record but the last is whole. A job's last record says its state, except
+// that a start after an end leaves the end known: a retry that was killed has not
+// made a failed job an unknown one. No byte is ever changed; what Open cuts off or
+// empties was never a record, or belongs to a run that is not being resumed.
+//
 // # Ownership
 //
 // One process has the journal open for writing; it holds a lock on the file
-// that the kernel releases at its death. Within it a mutex guards everything.
+// that the kernel releases at its death. Within it a mutex guards everything. The
+// file is emptied in place, under that lock: to rename a new one over it would let
+// a second run lock a file that is about to lose its name.
 //
 // # Death table
 //
@@ -31,23 +40,28 @@
 //	                                  the state before
 //	killed after the write            the record is there: a write that has returned
 //	                                  survives the process
+//	killed after emptying the file    an empty file: a journal that knows nothing
+//	killed in the first write         part of the header: as an empty file
+//	disk full                         the call that hit it fails; what it had written
+//	                                  is cut off. Where that fails too, so does every
+//	                                  later call: no record is glued to half of another
 //	power cut                         what was written in the last 100 ms may be
-//	                                  missing: the file is synced in batches
+//	                                  missing: the file is synced in batches, and its
+//	                                  directory with the first of them
 //	damage before the last record     Open refuses and names the line
 package journal
 
 import (
-	"bytes"
+	"bufio"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"os"
+	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 )
@@ -97,18 +111,16 @@ func (o Occurrences) Next(k Key) ID {
 // State is what a journal knows of a job.
 type State struct {
 	Seq     int
-	Ended   bool // else it was only started
-	Code    int  // its exit code, of the last end
+	Code    int // its exit code, of the last end
 	Signal  int
 	Command uint64 // HashCommand of its command line
-	Spooled bool   // its output is not delivered; it lies at Offset of the spool
 	Offset  int64
+	Ended   bool // else it was only started
+	Spooled bool // its output is not delivered; it lies at Offset of the spool
 }
 
 // OK reports whether the job has ended well.
 func (s *State) OK() bool { return s.Ended && s.Code == 0 && s.Signal == 0 }
-
-const header = "brood-journal 1\n"
 
 // SyncEvery is the most that a power cut can take back.
 const SyncEvery = 100 * time.Millisecond
@@ -119,168 +131,60 @@ type Journal struct {
 	known map[ID]State // from earlier runs
 
 	mu      sync.Mutex
-	f       *os.File
+	f       appendFile
 	buf     []byte
 	dirty   bool
 	timer   *time.Timer // of the next sync
 	syncErr error
-	syncing sync.WaitGroup // for it
+	first   []func() error // synced before the journal
+	syncing sync.WaitGroup // for the timer's sync
 }
 
-// ErrLocked is returned by Open when another process has the journal open.
+// ErrLocked is what Open's error wraps when another process has the journal open.
 var ErrLocked = errors.New("another run uses this job log: wait for its end, or choose another file")
 
-// Open opens the journal at path: empty, or with resume after reading what is in it.
+// Open opens the journal at path: empty, or with resume after reading what is in
+// it. A file that is no journal is left as it is, and an error.
 func Open(path string, resume bool) (*Journal, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o666)
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{path: path, f: f, known: make(map[ID]State)}
-	if err = lock(f); err != nil {
-		err = fmt.Errorf("%s: %w", path, ErrLocked)
-	} else if !resume {
-		err = f.Truncate(0)
-	} else {
-		var good int64
-		if good, err = load(f, path, j.known); err == nil {
-			err = f.Truncate(good)
-		}
-	}
-	if err == nil {
-		err = j.begin()
-	}
-	if err != nil {
+	j := &Journal{path: path, f: appendFile{File: f}, known: make(map[ID]State)}
+	if err := j.begin(resume); err != nil {
 		f.Close()
 		return nil, err
 	}
+	j.first = []func() error{sync.OnceValue(j.syncDir)}
 	return j, nil
 }
 
-// begin writes the header of an empty journal.
-func (j *Journal) begin() error {
-	fi, err := j.f.Stat()
-	if err == nil && fi.Size() == 0 {
-		err = writeWhole(j.f, []byte(header))
-	}
-	return err
-}
-
-// Read reads a journal without opening it for writing.
-func Read(path string) (map[ID]State, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	known := make(map[ID]State)
-	_, err = load(f, path, known)
-	return known, err
-}
-
-// load reads the records and returns the length of the good ones. Bad ones at
-// the end were not written to their end; bad ones before good ones are damage.
-func load(r io.Reader, path string, known map[ID]State) (good int64, err error) {
-	b, err := io.ReadAll(r)
-	if err != nil || len(b) == 0 {
-		return 0, err
-	}
-	if !bytes.HasPrefix(b, []byte(header)) {
-		if bytes.HasPrefix([]byte(header), b) {
-			return 0, nil // killed in its first write
+// begin takes the lock, reads or empties the file, and writes the header of an
+// empty one.
+func (j *Journal) begin(resume bool) error {
+	if err := lock(j.f.File); errors.Is(err, errHeld) {
+		if pid := holder(j.f.File); pid != 0 {
+			return fmt.Errorf("%s, open in process %d: %w", j.path, pid, ErrLocked)
 		}
-		return 0, fmt.Errorf("%s is not a journal: remove it, or choose another --joblog", path)
+		return fmt.Errorf("%s: %w", j.path, ErrLocked)
+	} else if err != nil {
+		return fmt.Errorf("%s can't be locked: %w: choose a job log on a local disk", j.path, err)
 	}
-	good = int64(len(header))
-	bad := 0
-	n := 1
-	for line := range bytes.Lines(b[good:]) {
-		n++
-		if !apply(line, known) {
-			if bad == 0 {
-				bad = n
-			}
-			continue
-		}
-		if bad > 0 {
-			return 0, fmt.Errorf("%s, line %d: the record is damaged, and others follow it, so that nobody can say what has ended: move the file away to begin anew", path, bad)
-		}
-		good += int64(len(line))
-	}
-	return good, nil
-}
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// seal appends the sum and the newline to a record.
-func seal(b []byte) []byte {
-	return fmt.Appendf(b, " %08x\n", crc32.Checksum(b, castagnoli))
-}
-
-// apply takes one line into known; false if it is no whole record.
-func apply(line []byte, known map[ID]State) bool {
-	body, ok := bytes.CutSuffix(line, []byte("\n"))
-	if !ok || len(body) < 10 || body[len(body)-9] != ' ' {
-		return false
-	}
-	sum, err := strconv.ParseUint(string(body[len(body)-8:]), 16, 32)
-	body = body[:len(body)-9]
-	if err != nil || crc32.Checksum(body, castagnoli) != uint32(sum) {
-		return false
-	}
-	f := strings.Fields(string(body))
-	if len(f) < 2 {
-		return false
-	}
-	id, err := parseID(f[1])
+	r := bufio.NewReader(j.f)
+	empty, err := readHeader(r, j.path)
 	if err != nil {
-		return false
+		return err
 	}
-	s := known[id]
-	switch {
-	case f[0] == "S" && len(f) == 3:
-		// An end stays known until there is another: a retry that was killed has
-		// not made a failed job an unknown one.
-		s.Seq, err = strconv.Atoi(f[2])
-	case f[0] == "E" && len(f) == 7:
-		s, err = parseEnd(f)
-	case f[0] == "D" && len(f) == 2:
-		s.Spooled = false
-	default:
-		return false
+	good := int64(0)
+	if resume && !empty {
+		if good, err = load(r, j.path, j.known); err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		return false
+	if err := j.f.Truncate(good); err != nil || good > 0 {
+		return err
 	}
-	known[id] = s
-	return true
-}
-
-func parseEnd(f []string) (s State, err error) {
-	s.Ended = true
-	var errs [5]error
-	s.Seq, errs[0] = strconv.Atoi(f[2])
-	s.Code, errs[1] = strconv.Atoi(f[3])
-	s.Signal, errs[2] = strconv.Atoi(f[4])
-	s.Command, errs[3] = strconv.ParseUint(f[5], 16, 64)
-	if f[6] != "-" {
-		s.Spooled = true
-		s.Offset, errs[4] = strconv.ParseInt(f[6], 10, 64)
-	}
-	return s, errors.Join(errs[:]...)
-}
-
-func parseID(s string) (id ID, err error) {
-	key, n, ok := strings.Cut(s, ".")
-	if !ok || len(key) != 2*len(id.Key) {
-		return id, errors.New("journal: malformed id")
-	}
-	if _, err = hex.Decode(id.Key[:], []byte(key)); err != nil {
-		return id, err
-	}
-	v, err := strconv.ParseUint(n, 10, 32)
-	id.N = uint32(v)
-	return id, err
+	return j.f.append([]byte(header))
 }
 
 func appendID(b []byte, id ID) []byte {
@@ -332,7 +236,7 @@ func (j *Journal) write(record func([]byte) []byte) error {
 		return j.syncErr
 	}
 	j.buf = seal(record(j.buf[:0]))
-	if err := writeWhole(j.f, j.buf); err != nil {
+	if err := j.f.append(j.buf); err != nil {
 		return err // it names the file
 	}
 	if !j.dirty {
@@ -340,27 +244,40 @@ func (j *Journal) write(record func([]byte) []byte) error {
 		j.syncing.Add(1)
 		j.timer = time.AfterFunc(SyncEvery, func() {
 			defer j.syncing.Done()
-			j.sync()
+			j.Sync() // its error is the next call's
 		})
 	}
 	return nil
 }
 
-// sync makes what was written survive a power cut. The lock is not held
-// meanwhile: writers do not wait for the disk.
-func (j *Journal) sync() {
+// SyncFirst has sync called before each sync of the journal, so that no power cut
+// leaves a record without what it speaks of: a row of the job log, an output in
+// the spool. It must be called before the first record is written.
+func (j *Journal) SyncFirst(sync func() error) { j.first = append(j.first, sync) }
+
+// Sync makes what was written survive a power cut. The lock is not held
+// meanwhile: writers do not wait for the disk. An error is also that of every
+// later call.
+func (j *Journal) Sync() error {
 	j.mu.Lock()
 	dirty := j.dirty
 	j.dirty = false
 	j.mu.Unlock()
-	if !dirty {
-		return
+	var err error
+	if dirty {
+		for _, sync := range slices.Concat(j.first, []func() error{j.f.Sync}) {
+			// A file system that can't do it promises nothing.
+			if serr := sync(); err == nil && !errors.Is(serr, errors.ErrUnsupported) {
+				err = serr
+			}
+		}
 	}
-	if err := j.f.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		j.mu.Lock()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.syncErr == nil {
 		j.syncErr = err
-		j.mu.Unlock()
 	}
+	return j.syncErr
 }
 
 // Close syncs and closes the journal and releases its lock.
@@ -371,8 +288,7 @@ func (j *Journal) Close() error {
 	}
 	j.mu.Unlock()
 	j.syncing.Wait()
-	j.sync()
-	err := j.syncErr
+	err := j.Sync()
 	if cerr := j.f.Close(); err == nil {
 		err = cerr
 	}
