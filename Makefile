@@ -18,9 +18,11 @@ vet: ## go vet and staticcheck
 	$(GO) vet ./...
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
 
-cross: ## build for the other platforms
+cross: ## build and vet for the other platforms
+	GOOS=darwin GOARCH=arm64 $(GO) build ./...
 	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
-	GOOS=windows $(GO) vet ./...
+	GOOS=windows GOARCH=amd64 $(GO) build ./...
+	GOOS=windows GOARCH=amd64 $(GO) vet ./...
 
 long: ## storms and long crash tests, plain and with -race
 	BROOD_LONG=1 $(GO) test -count=1 -timeout 60m ./...
@@ -30,11 +32,19 @@ fuzz: ## each fuzz test for a minute
 	$(GO) test -fuzz FuzzQuoting -fuzztime 1m ./batch
 	$(GO) test -fuzz FuzzTemplate -fuzztime 1m ./batch
 	$(GO) test -fuzz FuzzLoad -fuzztime 1m ./internal/journal
+	$(GO) test -fuzz FuzzRow -fuzztime 1m ./internal/journal
 
 bench: ## compare with xargs, GNU parallel and others
 	cd bench && $(GO) run . -o ../docs/BENCHMARKS.md
 
+fmt: ## gofmt everything
+	gofmt -w .
+
+clean: ## remove what build and test leave here
+	rm -rf bin
+	$(GO) clean -testcache
+
 ci: ## what CI runs
 	.ci/run
 
-.PHONY: help build test race vet cross long fuzz bench ci
+.PHONY: help build test race vet cross long fuzz bench fmt clean ci

@@ -82,16 +82,23 @@ func packages(t *testing.T, goos string) []listed {
 }
 
 func TestLayering(t *testing.T) {
+	seen := make(map[string]bool)
 	for _, goos := range []string{"linux", "darwin", "windows"} {
 		for _, p := range packages(t, goos) {
 			path := strings.TrimPrefix(p.ImportPath, module)
 			i := slices.IndexFunc(layers, func(l layer) bool { return l.path == path })
+			seen[path] = true
 			if i < 0 {
 				t.Errorf("%s has no rule: add one to layers, with what it may import and why", p.ImportPath)
 				continue
 			}
 			checkImports(t, layers[i], p.Imports, nil, nil)
 			checkImports(t, layers[i], slices.Concat(p.TestImports, p.XTestImports), append(testImports[path], path), testModules)
+		}
+	}
+	for _, l := range layers {
+		if !seen[l.path] {
+			t.Errorf("%s%s has a rule but is no package: a rule for nothing would let anything in under its name", module, l.path)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -33,6 +34,17 @@ func (s *source) isTest() bool { return strings.HasSuffix(s.path, "_test.go") }
 
 // dir is the file's package as a path, with slashes, "." for the root.
 func (s *source) dir() string { return filepath.ToSlash(filepath.Dir(s.path)) }
+
+// imported is the last element of the path that the file imports as name, so that
+// no rule is passed by another name for a package.
+func (s *source) imported(name string) string {
+	for _, imp := range s.file.Imports {
+		if imp.Name != nil && imp.Name.Name == name {
+			return path.Base(strings.Trim(imp.Path.Value, `"`))
+		}
+	}
+	return name
+}
 
 // sources parses the Go files of this module; bench and tools are modules of their own.
 func sources(t *testing.T) []source {
@@ -93,7 +105,7 @@ func TestDangerousCalls(t *testing.T) {
 		"os.StartProcess":  nil,
 		"syscall.ForkExec": {"internal/child"},
 	}
-	for _, name := range []string{"Syscall", "Syscall6", "RawSyscall", "RawSyscall6"} {
+	for _, name := range []string{"Syscall", "Syscall6", "SyscallN", "SyscallNoError", "RawSyscall", "RawSyscall6", "RawSyscallNoError", "AllThreadsSyscall", "AllThreadsSyscall6"} {
 		for _, pkg := range []string{"syscall.", "unix."} {
 			mayCall[pkg+name] = []string{"internal/child", "internal/futex", "internal/shm"}
 		}
@@ -103,10 +115,21 @@ func TestDangerousCalls(t *testing.T) {
 			continue
 		}
 		for _, imp := range s.file.Imports {
-			path := strings.Trim(imp.Path.Value, `"`)
-			dirs, watched := mayCall[path]
-			if watched && !slices.Contains(dirs, s.dir()) && !(path == "unsafe" && strings.HasSuffix(s.path, "_unsafe.go")) {
-				t.Errorf("%s imports %s: only %v may", s.path, path, dirs)
+			what := strings.Trim(imp.Path.Value, `"`)
+			dirs, watched := mayCall[what]
+			if watched && !slices.Contains(dirs, s.dir()) && !(what == "unsafe" && strings.HasSuffix(s.path, "_unsafe.go")) {
+				where := "only files named *_unsafe.go"
+				if what != "unsafe" {
+					where = "only " + strings.Join(dirs, ", ")
+				}
+				t.Errorf("%s imports %s: %s may, so that it is looked for in few places", s.path, what, where)
+			}
+		}
+		for _, group := range s.file.Comments {
+			for _, c := range group.List {
+				if strings.HasPrefix(c.Text, "//go:"+"linkname") {
+					t.Errorf("%s: a linkname calls what its package does not offer", s.fset.Position(c.Pos()))
+				}
 			}
 		}
 		ast.Inspect(s.file, func(n ast.Node) bool {
@@ -115,7 +138,7 @@ func TestDangerousCalls(t *testing.T) {
 				return true
 			}
 			if x, ok := sel.X.(*ast.Ident); ok {
-				name := x.Name + "." + sel.Sel.Name
+				name := s.imported(x.Name) + "." + sel.Sel.Name
 				if dirs, watched := mayCall[name]; watched && !slices.Contains(dirs, s.dir()) {
 					t.Errorf("%s calls %s: only %v may", s.fset.Position(n.Pos()), name, dirs)
 				}
@@ -142,7 +165,7 @@ func TestNoSideEffects(t *testing.T) {
 					t.Errorf("%s: policies are pure: no goroutines and channels", s.fset.Position(n.Pos()))
 				}
 			case *ast.SelectorExpr:
-				if x, ok := n.X.(*ast.Ident); ok && s.dir() == "sched" && x.Name == "time" && slices.Contains([]string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "NewTimer", "NewTicker"}, n.Sel.Name) {
+				if x, ok := n.X.(*ast.Ident); ok && s.dir() == "sched" && s.imported(x.Name) == "time" && slices.Contains([]string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "NewTimer", "NewTicker"}, n.Sel.Name) {
 					t.Errorf("%s: policies are pure: time is an argument", s.fset.Position(n.Pos()))
 				}
 			}
@@ -210,9 +233,25 @@ func checkSpec(t *testing.T, s *source, d *ast.GenDecl, spec ast.Spec) {
 		if spec.Name.IsExported() && d.Doc == nil && spec.Doc == nil {
 			t.Errorf("%s: type %s is not documented", s.fset.Position(spec.Pos()), spec.Name.Name)
 		}
+		if st, ok := spec.Type.(*ast.StructType); ok && strings.HasSuffix(spec.Name.Name, "Options") && spec.Name.IsExported() && !strings.HasPrefix(s.dir(), "internal/") {
+			checkOptions(t, s, spec.Name.Name, st)
+		}
 	case *ast.ValueSpec:
 		if spec.Names[0].IsExported() && d.Doc == nil && spec.Doc == nil && spec.Comment == nil {
 			t.Errorf("%s: %s is not documented", s.fset.Position(spec.Pos()), spec.Names[0].Name)
+		}
+	}
+}
+
+// checkOptions looks at the fields of options: a field without a comment has no
+// default that anybody could know.
+func checkOptions(t *testing.T, s *source, name string, st *ast.StructType) {
+	t.Helper()
+	for _, f := range st.Fields.List {
+		for _, id := range f.Names {
+			if id.IsExported() && f.Doc == nil && f.Comment == nil {
+				t.Errorf("%s: option %s.%s is not documented: say what it does and what its zero value means", s.fset.Position(f.Pos()), name, id.Name)
+			}
 		}
 	}
 }
@@ -275,7 +314,7 @@ func TestMakefile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	targets := regexp.MustCompile(`(?m)^([a-z]+):(.*)$`).FindAllStringSubmatch(string(text), -1)
+	targets := regexp.MustCompile(`(?m)^([A-Za-z0-9_/-]+):(.*)$`).FindAllStringSubmatch(string(text), -1)
 	if len(targets) == 0 || len(targets) > 12 {
 		t.Errorf("the Makefile has %d targets, at most 12 are allowed", len(targets))
 	}
