@@ -74,6 +74,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -238,7 +239,7 @@ type StartError struct {
 
 // Error names the program and says what is wrong with it.
 func (e *StartError) Error() string {
-	s := fmt.Sprintf("child: start %q: %v", e.Path, e.Err)
+	s := fmt.Sprintf("start %q: %v", e.Path, e.Err)
 	if e.hint != "" {
 		s += " (" + e.hint + ")"
 	}
@@ -261,6 +262,7 @@ const (
 	hintDir     = "the working directory can't be entered"
 	hintShebang = "the file is there: the interpreter named in its first line is missing"
 	hintFormat  = "neither a binary of this machine nor a script with a #! line"
+	hintWords   = "all of it is taken as the name of one program"
 	hintTooBig  = "one argument may have 131,071 bytes, all of them with the environment about a quarter of the stack limit; pass large data in a file or on standard input"
 )
 
@@ -281,6 +283,8 @@ func startError(s *Spec, err error) *StartError {
 	case errors.Is(err, os.ErrNotExist) && s.Dir == "":
 		if _, serr := os.Stat(s.Path); serr == nil {
 			e.hint = hintShebang
+		} else if len(s.Args) == 1 && strings.ContainsAny(s.Path, " \t") {
+			e.hint = hintWords
 		}
 	}
 	return e

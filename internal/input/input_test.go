@@ -94,7 +94,7 @@ func TestErrors(t *testing.T) {
 		o    Options
 		want string
 	}{
-		{"no such file", []string{"::::", dir + "/none"}, Options{}, "::::: open " + dir + "/none: no such file"},
+		{"no such file", []string{"::::", dir + "/none"}, Options{}, ":::: " + dir + "/none: no such file"},
 		{"a directory", []string{"::::", dir}, Options{}, "a directory: name a file"},
 		{"no name", []string{"::::"}, Options{}, "needs the name of a file"},
 		{"nothing to link to", []string{":::+", "a"}, Options{}, "begin with :::"},
@@ -112,11 +112,11 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// A read that fails says after how many inputs; those before it were delivered.
+// A read that fails says after which input; those before it were delivered.
 func TestReadError(t *testing.T) {
 	broken := errors.New("disk on fire")
 	rows, err := rowsOf(t, nil, Options{Stdin: io.MultiReader(strings.NewReader("a\nb\n"), iotest.ErrReader(broken))})
-	if fmt.Sprint(rows) != "[[a] [b]]" || !errors.Is(err, broken) || !strings.Contains(err.Error(), "after 2 inputs") {
+	if fmt.Sprint(rows) != "[[a] [b]]" || !errors.Is(err, broken) || !strings.Contains(err.Error(), "after input 2") {
 		t.Errorf("%v, %v", rows, err)
 	}
 }

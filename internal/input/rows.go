@@ -217,7 +217,10 @@ func (r *reader) open(s Source) (stream, error) {
 	}
 	f, err := os.Open(s.path)
 	if err != nil {
-		return stream{}, fmt.Errorf("%s: %w", s.flag, err)
+		if pe := (*os.PathError)(nil); errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return stream{}, fmt.Errorf("%s %s: %w: name a file that can be read, or - for standard input", s.flag, s.path, err)
 	}
 	if fi, err := f.Stat(); err == nil && fi.IsDir() {
 		f.Close()
@@ -238,7 +241,7 @@ func (s *stream) next() (string, error) {
 	}
 	record, err := s.records.next()
 	if err != nil && err != io.EOF {
-		err = fmt.Errorf("read %s, after %d inputs: %w", s.name, s.records.count, err)
+		err = fmt.Errorf("read %s, after input %d: %w", s.name, s.records.count, err)
 	}
 	return record, err
 }

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,31 @@ import (
 type appendFile struct {
 	*os.File
 	torn error // the file ends in half a line that could not be cut off
+}
+
+// openFile opens a file of a job log for appending, and creates it.
+func openFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o666)
+	if err != nil {
+		err = fmt.Errorf("%w: choose another file, in a directory that is there and can be written to", err)
+	}
+	return f, err
+}
+
+// own makes this process the only writer, until the file is closed or the
+// process dies.
+func (f *appendFile) own() error {
+	err := lock(f.File)
+	if !errors.Is(err, errHeld) {
+		if err != nil {
+			err = fmt.Errorf("%s can't be locked: %w: choose a job log on a local disk", f.Name(), err)
+		}
+		return err
+	}
+	if pid := holder(f.File); pid != 0 {
+		return fmt.Errorf("%s, open in process %d: %w", f.Name(), pid, ErrLocked)
+	}
+	return fmt.Errorf("%s: %w", f.Name(), ErrLocked)
 }
 
 // append writes b in one write or, if that fails half-way, nothing: what was

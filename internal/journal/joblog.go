@@ -26,7 +26,10 @@ type Row struct {
 }
 
 // logHeader is the first line, GNU parallel's.
-const logHeader = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
+const logHeader = logColumns + "Starttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
+
+// logColumns begin every header.
+const logColumns = "Seq\tHost\t"
 
 // appendRow appends the line of r. A newline in the command becomes a NUL byte, as
 // GNU parallel writes it: no command holds one, so nothing is lost.
@@ -40,7 +43,7 @@ func appendRow(b []byte, r *Row) []byte {
 func parseRow(line []byte) (r Row, err error) {
 	f := strings.SplitN(string(line), "\t", 9)
 	if len(f) != 9 {
-		return r, fmt.Errorf("%d columns instead of 9", len(f))
+		return r, fmt.Errorf("it has %d of the 9 columns", len(f))
 	}
 	number := func(s string) int64 {
 		n, perr := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
@@ -81,7 +84,7 @@ func ReadLog(path string) iter.Seq2[Row, error] {
 			if err == io.EOF {
 				return
 			}
-			if err == nil && n == 1 && bytes.HasPrefix(line, []byte("Seq\tHost\t")) {
+			if err == nil && n == 1 && bytes.HasPrefix(line, []byte(logColumns)) {
 				continue
 			}
 			var row Row
@@ -106,32 +109,95 @@ type Log struct {
 }
 
 // OpenLog opens the job log at path: emptied, or with resume as it is. What a
-// killed writer left of a last line is cut off.
+// killed writer left of a last line is cut off. A file that holds something else
+// is left as it is, and an error. Who has it open is its only writer.
 func OpenLog(path string, resume bool) (*Log, error) {
-	flags := os.O_RDWR | os.O_CREATE | os.O_APPEND
-	if !resume {
-		flags |= os.O_TRUNC
-	}
-	f, err := os.OpenFile(path, flags, 0o666)
+	f, err := openLog(path)
 	if err != nil {
 		return nil, err
 	}
-	end, err := lastLine(f)
-	if err == nil && end == 0 {
-		_, err = f.WriteString(logHeader)
-	}
-	if err != nil {
+	l := &Log{f: appendFile{File: f}}
+	if err := l.begin(resume); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, err
 	}
-	return &Log{f: appendFile{File: f}}, nil
+	return l, nil
+}
+
+// openLog opens a file, or what is none: a pipe that nobody may read from here.
+func openLog(path string) (*os.File, error) {
+	if !IsFile(path) {
+		return os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	}
+	return openFile(path)
+}
+
+// IsFile reports whether a job log at path can be read again: it is a file, or
+// will be one. A pipe, a terminal or /dev/stderr is none.
+func IsFile(path string) bool {
+	fi, err := os.Stat(path)
+	return err != nil || fi.Mode().IsRegular() || fi.IsDir()
+}
+
+// begin takes the lock, sees what is there, and writes the header of an empty log.
+func (l *Log) begin(resume bool) error {
+	if !IsFile(l.f.Name()) {
+		return l.f.append([]byte(logHeader))
+	}
+	if err := l.f.own(); err != nil {
+		return err
+	}
+	if err := checkFirst(l.f.File); err != nil {
+		return err
+	}
+	var end int64
+	var err error
+	if resume {
+		end, err = lastLine(l.f.File)
+	} else {
+		err = l.f.Truncate(0)
+	}
+	if err == nil && end == 0 {
+		err = l.f.append([]byte(logHeader))
+	}
+	return err
+}
+
+// CheckLog reports an error if there is a file at path that is no job log.
+func CheckLog(path string) error {
+	if !IsFile(path) {
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil // not there, or OpenLog says what is wrong
+	}
+	defer f.Close()
+	return checkFirst(f)
+}
+
+// checkFirst reports an error if the first line is none of a job log.
+func checkFirst(f *os.File) error {
+	line, err := bufio.NewReaderSize(io.NewSectionReader(f, 0, 4096), 4096).ReadSlice('\n')
+	switch {
+	case err != nil && err != io.EOF && err != bufio.ErrBufferFull:
+		return err
+	case strings.HasPrefix(logHeader, string(line)), bytes.HasPrefix(line, []byte(logColumns)):
+		return nil
+	}
+	if f := bytes.Split(line, []byte("\t")); len(f) >= 9 {
+		if _, err := strconv.Atoi(string(f[0])); err == nil {
+			return nil // a log without its header
+		}
+	}
+	return fmt.Errorf("%s is no job log and would be overwritten: remove it, or choose another file", f.Name())
 }
 
 // lastLine cuts a file off after its last newline and returns its length.
 func lastLine(f *os.File) (int64, error) {
 	fi, err := f.Stat()
-	if err != nil || !fi.Mode().IsRegular() {
-		return 1, err // a pipe or terminal: nothing to mend
+	if err != nil {
+		return 0, err
 	}
 	size := fi.Size()
 	buf := make([]byte, 4096)

@@ -59,7 +59,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -146,7 +145,7 @@ var ErrLocked = errors.New("another run uses this job log: wait for its end, or 
 // Open opens the journal at path: empty, or with resume after reading what is in
 // it. A file that is no journal is left as it is, and an error.
 func Open(path string, resume bool) (*Journal, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o666)
+	f, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -162,13 +161,8 @@ func Open(path string, resume bool) (*Journal, error) {
 // begin takes the lock, reads or empties the file, and writes the header of an
 // empty one.
 func (j *Journal) begin(resume bool) error {
-	if err := lock(j.f.File); errors.Is(err, errHeld) {
-		if pid := holder(j.f.File); pid != 0 {
-			return fmt.Errorf("%s, open in process %d: %w", j.path, pid, ErrLocked)
-		}
-		return fmt.Errorf("%s: %w", j.path, ErrLocked)
-	} else if err != nil {
-		return fmt.Errorf("%s can't be locked: %w: choose a job log on a local disk", j.path, err)
+	if err := j.f.own(); err != nil {
+		return err
 	}
 	r := bufio.NewReader(j.f)
 	empty, err := readHeader(r, j.path)

@@ -81,7 +81,7 @@ func TestRoundTrip(t *testing.T) {
 		2: {Seq: 2, Ended: true, Code: 3, Signal: 15, Command: 0xabc},
 		3: {Seq: 3, Ended: true, Spooled: true, Offset: 77},
 		4: {Seq: 4, Ended: true},
-		5: {Seq: 6, Ended: true, Code: 1},
+		5: {Seq: 5, Ended: true, Code: 1},
 	} {
 		if got, ok := j.Lookup(id(n)); !ok || got != want {
 			t.Errorf("job %d: %+v, want %+v", n, got, want)

@@ -117,7 +117,10 @@ func apply(line []byte, known map[ID]State) bool {
 	s := known[id]
 	switch {
 	case f[0] == "S" && len(f) == 3:
-		s.Seq, err = strconv.Atoi(f[2]) // an end stays known until there is another
+		var seq int
+		if seq, err = strconv.Atoi(f[2]); !s.Ended {
+			s.Seq = seq // an end stays known, with its number, until there is another
+		}
 	case f[0] == "E" && len(f) == 7:
 		s, err = parseEnd(f)
 	case f[0] == "D" && len(f) == 2:
