@@ -107,7 +107,8 @@ type Options struct {
 	TempDir string
 
 	// JobLog is a file to which every ended job is added, in GNU parallel's
-	// format. Beside it, JobLog.journal makes Resume possible. Empty: none.
+	// format. Beside it, JobLog.journal makes Resume possible, unless JobLog is no
+	// file but a pipe or a device. Empty: none.
 	JobLog string
 	// Resume says which of the jobs that JobLog knows are run again.
 	Resume Resume
@@ -118,7 +119,8 @@ type Options struct {
 	Policy sched.Policy
 	// Runner starts the commands; nil: on this machine.
 	Runner Runner
-	// Started is called when a job starts. It must not block.
+	// Started is called when a job starts, with Lines never in the middle of a
+	// line. It must not block.
 	Started func(seq, slot int, c Command)
 }
 
@@ -133,6 +135,8 @@ const (
 	Unfinished
 	// Failed runs the jobs that have not ended and those that failed.
 	Failed
+	// Retry runs the jobs that FailedJobs took from the job log.
+	Retry
 )
 
 // Step is one step of a stop sequence: a signal to the whole process tree and
@@ -179,7 +183,7 @@ type Report struct {
 // Result is one job's outcome. Its output can be read until the consumer asks
 // for the next result.
 type Result struct {
-	Seq     int // the job's number in the input, from 1
+	Seq     int // the job's number in the input, from 1; with Retry that in the job log
 	Slot    int // the place where it ran, from 1
 	Try     int // from 1
 	Values  []string

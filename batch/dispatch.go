@@ -66,7 +66,6 @@ type Batch struct {
 	delayTimer       *time.Timer
 	sum              Summary
 	ran              bool
-	again            bool // the reader's: the jobs come from the job log
 }
 
 // level says how far the batch is on its way to a stop.
@@ -82,17 +81,21 @@ const (
 // task is a job between being read and its final result.
 type task struct {
 	id      sched.Job
-	seq     int
+	order   int // its place in this input, from 1
+	seq     int // its number: order, but with Retry that in the job log
 	try     int
 	job     Job
 	size    int
 	arrived time.Time
 	started time.Time // the first try
+	taken   time.Time // this try
 	entry   *logged   // its place in the job log
-	proc    Running   // guarded by Batch.mu
-	command string
-	slot    int
-	paused  bool // the policy wants it paused
+
+	// Guarded by Batch.mu.
+	slot    int     // where it runs, 0 while it waits
+	command string  // what runs there
+	proc    Running // nil until it is started
+	paused  bool    // the policy wants it paused
 }
 
 // queueBytes bounds the text of jobs that wait, beside their number.
@@ -136,6 +139,7 @@ func (b *Batch) Each(ctx context.Context, jobs iter.Seq2[Job, error], deliver fu
 	b.wait()
 	b.flush()
 	b.closeLog()
+	b.spool.close()
 
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -168,14 +172,14 @@ func (b *Batch) ended() bool {
 
 // read takes jobs from the input until it ends or the batch stops.
 func (b *Batch) read(jobs iter.Seq2[Job, error]) {
-	seq := 0
+	order := 0
 	for job, err := range jobs {
 		if err != nil {
 			b.fail(err)
 			break // what was read before is run
 		}
-		seq++
-		if !b.arrive(seq, job) {
+		order++
+		if !b.arrive(order, job) {
 			break
 		}
 	}
@@ -186,16 +190,14 @@ func (b *Batch) read(jobs iter.Seq2[Job, error]) {
 }
 
 // arrive queues a job, after waiting for room; false when the batch stops.
-func (b *Batch) arrive(seq int, job Job) bool {
-	t := &task{seq: seq, try: 1, job: job, size: jobSize(&job), arrived: time.Now()}
+func (b *Batch) arrive(order int, job Job) bool {
+	t := &task{order: order, seq: order, try: 1, job: job, size: jobSize(&job), arrived: time.Now()}
+	if job.again != nil {
+		t.seq = job.again.seq
+	}
 	if b.log != nil {
-		dir := job.Dir
-		if dir == "" {
-			dir = b.o.Dir
-		}
-		b.again = b.again || job.again != nil
-		t.entry = b.log.find(t, dir)
-		if t.entry.done(b.o.Resume) && b.skip(t) {
+		t.entry = b.log.find(&t.job, b.dir(&t.job))
+		if t.entry.done && b.skip(t) {
 			return b.going()
 		}
 	}
@@ -229,10 +231,18 @@ func (b *Batch) skip(t *task) bool {
 	b.mu.Lock()
 	b.sum.Skipped++
 	b.mu.Unlock()
-	if err := b.pass(t.seq, p); err != nil {
+	if err := b.pass(t.order, p); err != nil {
 		b.outputError(nil, err)
 	}
 	return true
+}
+
+// dir is a job's working directory.
+func (b *Batch) dir(j *Job) string {
+	if j.Dir != "" {
+		return j.Dir
+	}
+	return b.o.Dir
 }
 
 func (b *Batch) going() bool {
@@ -391,6 +401,7 @@ func (b *Batch) next(n int) *task {
 	}
 	t.slot = n
 	now := time.Now()
+	t.taken = now
 	if t.started.IsZero() {
 		t.started = now
 		b.sum.Wait += now.Sub(t.arrived)
@@ -425,7 +436,7 @@ func (b *Batch) finish(t *task, r *Result, final bool) {
 	b.mu.Lock()
 	id := t.id
 	delete(b.tasks, id)
-	t.proc = nil
+	t.proc, t.slot = nil, 0
 	b.live--
 	b.sum.CPU += r.User + r.System
 	if final {
@@ -599,9 +610,10 @@ func (b *Batch) Stats() Stats {
 
 // RunningJob describes a job that runs.
 type RunningJob struct {
-	Seq, Slot, Try, PID int
-	Command             string
-	Since               time.Time
+	Seq, Slot, Try int
+	PID            int // 0 while it is being started
+	Command        string
+	Since          time.Time // when a slot took it
 }
 
 // Running lists the jobs that run, in the order of their numbers.
@@ -610,9 +622,14 @@ func (b *Batch) Running() []RunningJob {
 	defer b.mu.Unlock()
 	var list []RunningJob
 	for _, t := range b.tasks {
-		if t.proc != nil {
-			list = append(list, RunningJob{t.seq, t.slot, t.try, t.proc.PID(), t.command, t.started})
+		if t.slot == 0 {
+			continue
 		}
+		j := RunningJob{Seq: t.seq, Slot: t.slot, Try: t.try, Command: t.command, Since: t.taken}
+		if t.proc != nil {
+			j.PID = t.proc.PID()
+		}
+		list = append(list, j)
 	}
 	slices.SortFunc(list, func(x, y RunningJob) int { return x.Seq - y.Seq })
 	return list

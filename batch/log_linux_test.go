@@ -107,7 +107,7 @@ func TestRetryFailed(t *testing.T) {
 	if err := os.WriteFile(dir+"/mended", nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	o.Resume = Failed
+	o.Resume = Retry
 	jobs, err := FailedJobs(log)
 	if err != nil {
 		t.Fatal(err)
@@ -123,6 +123,7 @@ func TestRetryFailed(t *testing.T) {
 	for j := range jobs {
 		t.Errorf("still failed: %+v", j)
 	}
+	o.Resume = Failed
 	if _, sum, _ = run(t, o, values(t, tmpl, "a", "f\n1", "f2")); sum.Skipped != 3 {
 		t.Errorf("%+v", sum)
 	}

@@ -2,6 +2,7 @@ package batch
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -12,15 +13,15 @@ import (
 // last one, and books it.
 func (b *Batch) runJob(s Slot, n int, t *task, out *outputs) {
 	r := &Result{
-		Seq: t.seq, Slot: n, Try: t.try, Values: t.job.Values, Dir: t.job.Dir,
+		Seq: t.seq, Slot: n, Try: t.try, Values: t.job.Values, Dir: b.dir(&t.job),
 		Wait: t.started.Sub(t.arrived),
-	}
-	if r.Dir == "" {
-		r.Dir = b.o.Dir
 	}
 	out.reset()
 	var failed error // the result can't be recorded as an end
 	cmd, err := b.expand(t, n, r)
+	b.mu.Lock()
+	t.command = r.Command
+	b.mu.Unlock()
 	if err != nil {
 		r.Err = err
 		r.Report = Report{ExitCode: 255, Reason: NotStarted, Start: time.Now()}
@@ -49,6 +50,9 @@ func (b *Batch) expand(t *task, n int, r *Result) (cmd Command, err error) {
 		var tag Command
 		tag, err = b.o.Tag.Expand(t.job.Values, t.seq, n)
 		r.Tag = strings.Join(tag.Argv, " ")
+		if err != nil {
+			err = fmt.Errorf("the tag %q: %w", strings.Join(b.o.Tag.words, " "), err)
+		}
 	}
 	return cmd, err
 }
@@ -69,15 +73,17 @@ func (b *Batch) try(s Slot, t *task, cmd Command, r *Result, out *outputs) error
 	st.Env = b.environ(t, r.Slot)
 	sink := b.sink(t, r, out, &st)
 	if b.o.Started != nil {
+		b.tagged.Lock()
 		b.o.Started(t.seq, r.Slot, Command{Text: r.Command, Argv: cmd.Argv})
+		b.tagged.Unlock()
 	}
-	started := func(p Running) { b.nowRuns(t, p, r.Command) }
+	started := func(p Running) { b.nowRuns(t, p) }
 	var plain bool
 	st.Path, st.Argv, plain = b.start(cmd, t.job.Env)
 	rep, err := s.Run(&st, started)
 	if err != nil && rep.Reason == NotStarted && plain {
 		// The program went away, or is a script without a first line: the shell knows.
-		st.Path, st.Argv = b.o.Shell, []string{b.o.Shell, "-c", cmd.Text}
+		st.Path, st.Argv = b.o.Shell, b.shell(cmd.Text)
 		rep, err = s.Run(&st, started)
 	}
 	r.Report = rep
@@ -97,9 +103,9 @@ func (b *Batch) try(s Slot, t *task, cmd Command, r *Result, out *outputs) error
 }
 
 // nowRuns makes a started process known to those who stop, pause and list.
-func (b *Batch) nowRuns(t *task, p Running, command string) {
+func (b *Batch) nowRuns(t *task, p Running) {
 	b.mu.Lock()
-	t.proc, t.command = p, command
+	t.proc = p
 	b.press(t)
 	paused := t.paused
 	b.mu.Unlock()
@@ -177,7 +183,7 @@ func (b *Batch) conclude(t *task, r *Result, record bool) {
 	b.delivery.Lock()
 	defer b.delivery.Unlock()
 	var err error
-	if b.o.KeepOrder && t.seq != b.spool.next {
+	if b.o.KeepOrder && t.order != b.spool.next {
 		err = b.putAside(t, r, record)
 	} else if err = b.handOver(r); err == nil {
 		if record {

@@ -21,7 +21,7 @@ type scanner struct {
 var (
 	errBackslash = errors.New(`a backslash stands right before a replacement string: take it away, values are quoted as it is`)
 	errDollar    = errors.New(`a $ stands right before a replacement string: write \$ for the character itself`)
-	errTail      = errors.New("a quote, or a $( or `, is not closed")
+	errTail      = errors.New("a quote, or a $( or `, is not closed: close it, or put a backslash before a character that stands for itself")
 )
 
 // parseShell cuts shell text into literal text and replacement strings.

@@ -66,5 +66,14 @@ func (b *Batch) start(c Command, env []string) (path string, argv []string, plai
 			}
 		}
 	}
-	return b.o.Shell, []string{b.o.Shell, "-c", c.Text}, false
+	return b.o.Shell, b.shell(c.Text), false
+}
+
+// shell is the argument vector that gives a command to the shell. What begins
+// like an option would be taken for one; a blank in front changes nothing else.
+func (b *Batch) shell(text string) []string {
+	if strings.HasPrefix(text, "-") || strings.HasPrefix(text, "+") {
+		text = " " + text
+	}
+	return []string{b.o.Shell, "-c", text}
 }

@@ -27,9 +27,11 @@ type spool struct {
 	path string // empty: without a name
 	file *os.File
 	end  int64
-	next int     // the number to be delivered next
+	next int     // the place in the input that is delivered next
 	at   []place // of next and what follows
 	head int
+
+	empty bool // at the end: everything is delivered
 }
 
 // place is where the result of a job is.
@@ -77,6 +79,7 @@ func newSpool(path, tempDir string, keep bool) (*spool, error) {
 // spooledHead is what a record keeps of a Result beside its output. Strings of
 // any bytes travel as []byte.
 type spooledHead struct {
+	Seq          int
 	Slot, Try    int
 	Values       [][]byte
 	Command, Dir []byte
@@ -88,7 +91,7 @@ type spooledHead struct {
 
 // put appends a result and returns its offset.
 func (s *spool) put(r *Result) (int64, error) {
-	h := spooledHead{Slot: r.Slot, Try: r.Try, Command: []byte(r.Command), Dir: []byte(r.Dir), Tag: []byte(r.Tag), Report: r.Report, Wait: int64(r.Wait)}
+	h := spooledHead{Seq: r.Seq, Slot: r.Slot, Try: r.Try, Command: []byte(r.Command), Dir: []byte(r.Dir), Tag: []byte(r.Tag), Report: r.Report, Wait: int64(r.Wait)}
 	for _, v := range r.Values {
 		h.Values = append(h.Values, []byte(v))
 	}
@@ -164,7 +167,7 @@ func (s *spool) get(offset int64) (*Result, error) {
 	if json.Unmarshal(head, &h) != nil {
 		return nil, errSpool
 	}
-	r := &Result{Slot: h.Slot, Try: h.Try, Command: string(h.Command), Dir: string(h.Dir), Tag: string(h.Tag), Report: h.Report}
+	r := &Result{Seq: h.Seq, Slot: h.Slot, Try: h.Try, Command: string(h.Command), Dir: string(h.Dir), Tag: string(h.Tag), Report: h.Report}
 	r.Wait = time.Duration(h.Wait)
 	for _, v := range h.Values {
 		r.Values = append(r.Values, string(v))
@@ -183,16 +186,16 @@ func (s *spool) check(offset int64) error {
 	return err
 }
 
-// mark notes where the result of number seq is.
-func (s *spool) mark(seq int, p place) {
-	i := s.head + seq - s.next
+// mark notes where the result of the job in that place of the input is.
+func (s *spool) mark(order int, p place) {
+	i := s.head + order - s.next
 	for len(s.at) <= i {
 		s.at = append(s.at, place{})
 	}
 	s.at[i] = p
 }
 
-// advance steps over the number that was delivered.
+// advance steps over the place that was delivered.
 func (s *spool) advance() {
 	if s.head < len(s.at) {
 		s.at[s.head] = place{}
@@ -218,19 +221,19 @@ func (b *Batch) putAside(t *task, r *Result, record bool) error {
 		}
 		p.entry = t.entry
 	}
-	b.spool.mark(t.seq, p)
+	b.spool.mark(t.order, p)
 	return nil
 }
 
 // pass takes note of a job that an earlier run has done, and delivers what was
 // spooled then: in its turn, or at once where no order is kept. Called with delivery held.
-func (b *Batch) pass(seq int, p place) error {
+func (b *Batch) pass(order int, p place) error {
 	if b.o.KeepOrder {
-		b.spool.mark(seq, p)
+		b.spool.mark(order, p)
 		return b.deliverWaiting(false)
 	}
 	if p.state == spooled {
-		return b.deliverSpooled(seq, p)
+		return b.deliverSpooled(p)
 	}
 	return nil
 }
@@ -245,7 +248,7 @@ func (b *Batch) deliverWaiting(all bool) error {
 			return nil
 		}
 		if p.state == spooled {
-			if err := b.deliverSpooled(s.next, p); err != nil {
+			if err := b.deliverSpooled(p); err != nil {
 				return err
 			}
 		}
@@ -255,12 +258,11 @@ func (b *Batch) deliverWaiting(all bool) error {
 }
 
 // deliverSpooled delivers one result from the spool. Called with delivery held.
-func (b *Batch) deliverSpooled(seq int, p place) error {
+func (b *Batch) deliverSpooled(p place) error {
 	r, err := b.spool.get(p.offset)
 	if err != nil {
-		return fmt.Errorf("batch: job %d: read its output from %s: %w", seq, b.spool.where(), err)
+		return fmt.Errorf("batch: read a job's output from %s: %w", b.spool.where(), err)
 	}
-	r.Seq = seq
 	if err := b.handOver(r); err != nil || p.entry == nil {
 		return err
 	}
@@ -271,18 +273,24 @@ func (b *Batch) deliverSpooled(seq int, p place) error {
 func (b *Batch) flush() {
 	b.delivery.Lock()
 	defer b.delivery.Unlock()
-	if b.spool == nil {
+	if b.spool == nil || b.deliver == nil {
 		return
 	}
-	var err error
-	if b.deliver != nil {
-		err = b.deliverWaiting(true)
-	}
-	b.spool.file.Close()
-	if b.spool.path != "" && b.deliver != nil && err == nil {
-		os.Remove(b.spool.path) // all that was in it is delivered
-	}
-	if err != nil {
+	if err := b.deliverWaiting(true); err != nil {
 		b.fail(err)
+		return
+	}
+	b.spool.empty = true
+}
+
+// close closes the spool, once the journal is, and removes it if all that was in
+// it is delivered.
+func (s *spool) close() {
+	if s == nil {
+		return
+	}
+	s.file.Close()
+	if s.empty && s.path != "" {
+		os.Remove(s.path)
 	}
 }

@@ -251,7 +251,7 @@ func (e *expansion) addValues(s *segment) error {
 			from = len(e.values) + s.n
 		}
 		if from < 0 || from >= len(e.values) {
-			return fmt.Errorf("{%d%s}: there is no such value, this input has %d", s.n, s.op, len(e.values))
+			return fmt.Errorf("{%d%s}: there is no such value, this input has %d: add a source, or split the input into columns", s.n, s.op, len(e.values))
 		}
 		to = from + 1
 	}

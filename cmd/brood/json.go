@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -15,28 +16,31 @@ import (
 // description is a job's outcome as JSON has it. Times are RFC 3339, durations
 // seconds, sizes bytes.
 type description struct {
-	Seq        int       `json:"seq"`
-	Slot       int       `json:"slot"`
-	Try        int       `json:"try"`
-	Command    string    `json:"command"`
-	Values     []string  `json:"values"`
-	Dir        string    `json:"dir,omitempty"`
-	OK         bool      `json:"ok"`
-	ExitCode   int       `json:"exit_code"`
-	Signal     int       `json:"signal"`
-	Reason     string    `json:"reason"`
-	Error      string    `json:"error,omitempty"`
-	PID        int       `json:"pid"`
-	Start      time.Time `json:"start"`
-	End        time.Time `json:"end"`
-	Wait       float64   `json:"wait_s"`
-	Run        float64   `json:"run_s"`
-	Paused     float64   `json:"paused_s"`
-	User       float64   `json:"user_s"`
-	System     float64   `json:"system_s"`
-	PeakMemory int64     `json:"peak_memory"`
-	PeakSource string    `json:"peak_source"`
-	Left       int       `json:"left"`
+	Seq     int      `json:"seq"`
+	Slot    int      `json:"slot"`
+	Try     int      `json:"try"`
+	Command string   `json:"command"`
+	Values  []string `json:"values"`
+	Dir     string   `json:"dir,omitempty"`
+	// The same in base64, if one of them is not valid UTF-8, which JSON can't hold.
+	CommandBytes []byte    `json:"command_base64,omitempty"`
+	ValuesBytes  [][]byte  `json:"values_base64,omitempty"`
+	OK           bool      `json:"ok"`
+	ExitCode     int       `json:"exit_code"`
+	Signal       int       `json:"signal"`
+	Reason       string    `json:"reason"`
+	Error        string    `json:"error,omitempty"`
+	PID          int       `json:"pid"`
+	Start        time.Time `json:"start"`
+	End          time.Time `json:"end"`
+	Wait         float64   `json:"wait_s"`
+	Run          float64   `json:"run_s"`
+	Paused       float64   `json:"paused_s"`
+	User         float64   `json:"user_s"`
+	System       float64   `json:"system_s"`
+	PeakMemory   int64     `json:"peak_memory"`
+	PeakSource   string    `json:"peak_source"`
+	Left         int       `json:"left"`
 }
 
 // describe is everything known of a job but its output.
@@ -51,17 +55,33 @@ func describe(r *batch.Result) description {
 	if d.Values == nil {
 		d.Values = []string{}
 	}
+	if !utf8.ValidString(strings.Join(r.Values, "") + r.Command) {
+		d.CommandBytes = []byte(r.Command)
+		for _, v := range r.Values {
+			d.ValuesBytes = append(d.ValuesBytes, []byte(v))
+		}
+	}
 	if r.Err != nil {
 		d.Error = r.Err.Error()
 	}
 	return d
 }
 
+// encode is v in JSON, with <, > and & as they are.
+func encode(v any, indent string) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", indent)
+	err := enc.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+}
+
 // writeJSON writes one object in one line, with the output in it: as a string,
 // or, where that is not valid UTF-8, in base64 under another name. The output may be
 // larger than memory, so it is streamed.
 func writeJSON(w io.Writer, r *batch.Result) error {
-	head, err := json.Marshal(describe(r))
+	head, err := encode(describe(r), "")
 	if err != nil {
 		return err
 	}
@@ -138,12 +158,9 @@ func validUTF8(r io.Reader) (bool, error) {
 func copyEscaped(w *bufio.Writer, r io.Reader) error {
 	var werr error
 	err := runes(r, func(p []byte) bool {
-		var s strings.Builder
-		enc := json.NewEncoder(&s)
-		enc.SetEscapeHTML(false)
-		if werr = enc.Encode(string(p)); werr == nil {
-			q := s.String()
-			_, werr = w.WriteString(q[1 : len(q)-2]) // without quotes and newline
+		var q []byte
+		if q, werr = encode(string(p), ""); werr == nil {
+			_, werr = w.Write(q[1 : len(q)-1]) // without quotes
 		}
 		return werr == nil
 	})

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"io"
+	"iter"
 	"os"
 	"sync"
 	"syscall"
@@ -17,7 +18,10 @@ type printer struct {
 	results     *results // nil without --results
 	progress    *progress
 	interrupted func() // with --tty: a job was ended by Ctrl-C
-	mu          sync.Mutex
+	terminate   func() // the batch
+
+	mu       sync.Mutex
+	startErr error // the first one of started
 }
 
 // deliver writes one result. It is called for one at a time.
@@ -60,25 +64,19 @@ func (p *printer) deliver(r *batch.Result) error {
 func (p *printer) started(_, _ int, c batch.Command) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	io.WriteString(os.Stdout, c.Text+"\n")
+	if _, err := io.WriteString(os.Stdout, c.Text+"\n"); err != nil && p.startErr == nil {
+		p.startErr = err
+		p.terminate()
+	}
 }
 
 // printCommands is --dry-run.
-func (f *runFlags) printCommands(jobs func(func(batch.Job, error) bool)) error {
+func (f *runFlags) printCommands(jobs iter.Seq2[batch.Job, error], o batch.Options) error {
 	w := bufio.NewWriterSize(os.Stdout, 64<<10)
-	seq := 0
-	for job, err := range jobs {
+	for cmd, err := range batch.Plan(jobs, o) {
 		if err != nil {
 			w.Flush()
 			return err
-		}
-		seq++
-		cmd := job.Command
-		if job.Template != nil {
-			if cmd, err = job.Template.Expand(job.Values, seq, 1); err != nil {
-				w.Flush()
-				return err
-			}
 		}
 		w.WriteString(cmd.Text)
 		if w.WriteByte('\n') != nil {

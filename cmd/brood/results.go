@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -22,7 +21,7 @@ type results struct {
 
 func newResults(dir string) (*results, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, fmt.Errorf("--results: %w", err)
+		return nil, fmt.Errorf("--results %s: %w: name a directory; it is made if there is none", dir, cause(err))
 	}
 	return &results{dir: dir, seen: make(map[uint64]int)}, nil
 }
@@ -52,7 +51,7 @@ func (s *results) write(dir string, r *batch.Result) error {
 			return err
 		}
 	}
-	b, err := json.MarshalIndent(describe(r), "", "  ")
+	b, err := encode(describe(r), "  ")
 	if err != nil {
 		return err
 	}

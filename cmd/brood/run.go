@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/brood-go/brood/batch"
 	"github.com/brood-go/brood/internal/input"
@@ -48,10 +49,20 @@ func runCommand() *cobra.Command {
 		Use:                   "run [flags] [command [argument ...]] [::: values ... | :::: files ...]",
 		Short:                 "Run a command once for each input, several at a time",
 		DisableFlagsInUseLine: true,
-		RunE:                  func(_ *cobra.Command, args []string) error { return f.run(args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := refuseEmpty(cmd.Flags()); err != nil {
+				return err
+			}
+			return f.run(args)
+		},
 	}
 	f.define(cmd)
-	cmd.SetHelpFunc(func(cmd *cobra.Command, _ []string) { fmt.Fprint(cmd.OutOrStdout(), help) })
+	cmd.SetHelpFunc(func(*cobra.Command, []string) {
+		if _, err := fmt.Print(help); err != nil {
+			say("%v", err)
+			os.Exit(ownError)
+		}
+	})
 	cmd.SetUsageFunc(func(cmd *cobra.Command) error {
 		fmt.Fprintln(cmd.OutOrStderr(), "usage: brood", cmd.Use)
 		return nil
@@ -60,6 +71,17 @@ func runCommand() *cobra.Command {
 		return fmt.Errorf("%w (see brood run --help)", err)
 	})
 	return cmd
+}
+
+// refuseEmpty refuses an empty value, as of a variable that is not set: it would
+// be as if the flag were not there.
+func refuseEmpty(fl *pflag.FlagSet) (err error) {
+	fl.Visit(func(f *pflag.Flag) {
+		if err == nil && f.Value.Type() == "string" && f.Value.String() == "" {
+			err = fmt.Errorf("--%s is given an empty value: leave it away, or say what it should be", f.Name)
+		}
+	})
+	return err
 }
 
 // define declares the flags. Their help is in the file help.go, by groups.
@@ -113,16 +135,16 @@ func (f *runFlags) define(cmd *cobra.Command) {
 // run does the work.
 func (f *runFlags) run(args []string) error {
 	takePipeSignal()
+	o, err := f.options()
+	if err != nil {
+		return err
+	}
 	jobs, err := f.input(args)
 	if err != nil {
 		return err
 	}
 	if f.dryRun {
-		return f.printCommands(jobs)
-	}
-	o, err := f.options()
-	if err != nil {
-		return err
+		return f.printCommands(jobs, o)
 	}
 	out := &printer{flags: f, json: f.jsonOut}
 	if f.results != "" {
@@ -137,6 +159,7 @@ func (f *runFlags) run(args []string) error {
 	if err != nil {
 		return err
 	}
+	out.terminate = b.Terminate
 	useProcs(o.Slots)
 	out.progress = newProgress(f, b)
 	sig := handleSignals(b, out.progress)
@@ -144,6 +167,9 @@ func (f *runFlags) run(args []string) error {
 	sum, err := b.Each(context.Background(), jobs, out.deliver)
 	sig.stop()
 	out.progress.end(sum)
+	if err == nil {
+		err = out.startErr
+	}
 	return f.verdict(sum, err, sig.last())
 }
 
@@ -195,6 +221,14 @@ func (f *runFlags) howToGoOn() string {
 
 // say writes a line of brood's own to standard error.
 func say(format string, args ...any) { fmt.Fprintf(os.Stderr, "brood: "+format+"\n", args...) }
+
+// cause is an error of the system without the names of call and file.
+func cause(err error) error {
+	if pe := (*os.PathError)(nil); errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
 
 // count is a number with its noun.
 func count(n int, noun string) string {
@@ -284,6 +318,9 @@ func (f *runFlags) setPool(o *batch.Options) (err error) {
 			return fmt.Errorf("--mem %s: no program runs in less than a megabyte: the number is in bytes, use a suffix as in 100M", f.memory)
 		}
 	}
+	if f.nice < 0 || f.nice > 19 {
+		return fmt.Errorf("--nice %d: it lowers the priority of jobs: use 1 to 19", f.nice)
+	}
 	if f.retries < 1 {
 		return fmt.Errorf("--retries %d: it counts the tries: use at least 1", f.retries)
 	}
@@ -301,10 +338,12 @@ func (f *runFlags) setPool(o *batch.Options) (err error) {
 // setPlace reads the flags about where jobs run.
 func (f *runFlags) setPlace(o *batch.Options) error {
 	if f.workDir != "" {
-		if fi, err := os.Stat(f.workDir); err != nil {
-			return fmt.Errorf("--wd: %w", err)
-		} else if !fi.IsDir() {
-			return fmt.Errorf("--wd %s: not a directory", f.workDir)
+		fi, err := os.Stat(f.workDir)
+		if err == nil && !fi.IsDir() {
+			err = syscall.ENOTDIR
+		}
+		if err != nil {
+			return fmt.Errorf("--wd %s: %w: name a directory that is there", f.workDir, cause(err))
 		}
 		o.Dir = f.workDir
 	}
@@ -374,7 +413,7 @@ func (f *runFlags) setResume(o *batch.Options) error {
 	for _, r := range []struct {
 		set    bool
 		resume batch.Resume
-	}{{f.resume, batch.Unfinished}, {f.resumeFailed, batch.Failed}, {f.retryFailed, batch.Failed}} {
+	}{{f.resume, batch.Unfinished}, {f.resumeFailed, batch.Failed}, {f.retryFailed, batch.Retry}} {
 		if r.set {
 			n++
 			o.Resume = r.resume
@@ -384,7 +423,7 @@ func (f *runFlags) setResume(o *batch.Options) error {
 	if n > 1 && f.retryFailed {
 		return errors.New("--retry-failed takes its jobs from the job log, --resume and --resume-failed from the input: use one of them")
 	}
-	if n > 0 && f.jobLog == "" {
+	if n > 0 && f.jobLog == "" && !f.retryFailed {
 		return errors.New("to resume, the job log of the earlier run is needed: add --joblog FILE")
 	}
 	if f.resumeFailed {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/signal"
 	"sync"
@@ -118,7 +119,11 @@ func (s *signals) list() {
 	jobs := s.b.Running()
 	say("%s", count(len(jobs), "running job"))
 	for _, j := range jobs {
-		say("  job %d, slot %d, try %d, pid %d, %s: %s", j.Seq, j.Slot, j.Try, j.PID, time.Since(j.Since).Round(time.Millisecond), j.Command)
+		pid := "starting"
+		if j.PID != 0 {
+			pid = fmt.Sprint("pid ", j.PID)
+		}
+		say("  job %d, slot %d, try %d, %s, %s: %s", j.Seq, j.Slot, j.Try, pid, time.Since(j.Since).Round(time.Millisecond), j.Command)
 	}
 }
 
