@@ -121,6 +121,11 @@ type Spec struct {
 	// Linger is how long, after the leader has ended, the rest of its tree and
 	// its pipes may go on before they are stopped. 0: DefaultLinger; negative: not at all.
 	Linger time.Duration
+
+	// LeaderEnded, if not nil, is called once on the slot's thread as soon as the
+	// leader has been reaped, before the rest of its tree is waited for: with the
+	// report as far as it is known then. It must not block.
+	LeaderEnded func(Report)
 }
 
 // Step is one step of a stop sequence: a signal to every process of the tree,

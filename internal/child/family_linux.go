@@ -204,7 +204,7 @@ func (f *family) startWarden() error {
 	null := f.null.Fd()
 	env := append(withoutVars(os.Environ(), wardenVar), wardenVar+"="+strconv.Itoa(os.Getpid()))
 	pidfd := -1
-	pid, err := syscall.ForkExec(executable(), []string{wardenName, f.mark, f.v2dir, f.v1dir}, &syscall.ProcAttr{
+	pid, err := syscall.ForkExec(Executable(), []string{wardenName, f.mark, f.v2dir, f.v1dir}, &syscall.ProcAttr{
 		Dir:   "/",
 		Env:   env,
 		Files: []uintptr{null, null, null, f.lifeR.Fd()},
@@ -252,9 +252,9 @@ func (f *family) guard() int {
 	return fd
 }
 
-// executable is the path of the running program: its real path if the file
+// Executable is the path of the running program: its real path if the file
 // there is still the one that runs, else the kernel's link to it.
-func executable() string {
+func Executable() string {
 	const self = "/proc/self/exe"
 	path, err := os.Readlink(self)
 	if err != nil {
@@ -280,4 +280,14 @@ next:
 		out = append(out, v)
 	}
 	return out
+}
+
+// Scratch is a file without a name, in memory, for a child to write to. It is gone
+// with its last descriptor.
+func Scratch(name string) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("child: make a file in memory: %w", err)
+	}
+	return os.NewFile(uintptr(fd), name), nil
 }

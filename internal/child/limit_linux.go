@@ -184,20 +184,20 @@ func (l *limiter) sample(r *run, now time.Time) {
 
 // end notes the peak and reports whether the kernel ended the tree for its
 // memory.
-func (l *limiter) end(r *run) bool {
+func (l *limiter) end(r *run, rep *Report) bool {
 	switch {
 	case l.v2:
 		if n, ok := r.p.v2.peakBytes(); ok {
-			r.rep.Peak, r.rep.PeakSource = n, PeakCgroup
+			rep.Peak, rep.PeakSource = n, PeakCgroup
 		}
 		l.oomed = l.oomed || r.p.v2.oomKilled()
 	case l.v1 != nil:
 		if n, ok := l.v1.peakBytes(); ok {
-			r.rep.Peak, r.rep.PeakSource = n, PeakCgroup
+			rep.Peak, rep.PeakSource = n, PeakCgroup
 		}
 		l.oomed = l.oomed || l.v1.oomKilled()
 	case l.sampled:
-		r.rep.Peak, r.rep.PeakSource = l.peak, PeakSampled
+		rep.Peak, rep.PeakSource = l.peak, PeakSampled
 	}
 	return l.oomed
 }

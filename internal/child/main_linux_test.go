@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 	if role := os.Getenv(roleVar); role != "" {
 		os.Exit(play(role, os.Args[1:]))
 	}
+	// The tests of other packages start trees at the same time: what is left behind by
+	// these ones is told by a mark of theirs, which stays in front of every tree's.
+	os.Setenv(markVar, os.Getenv(markVar)+testMark())
 	code := m.Run()
 	if left := leftovers(); left != "" {
 		fmt.Fprintln(os.Stderr, "left behind:", left)
@@ -40,7 +43,7 @@ func TestMain(m *testing.M) {
 // leftovers names what the tests should have cleaned up.
 func leftovers() string {
 	var out []string
-	for _, st := range scanTree(markVar+"=", 0) {
+	for _, st := range scanTree(testMark(), 0) {
 		b, _ := os.ReadFile("/proc/" + strconv.Itoa(st.pid) + "/cmdline")
 		out = append(out, fmt.Sprintf("process %d %q", st.pid, b))
 	}
@@ -52,6 +55,8 @@ func leftovers() string {
 	}
 	return strings.Join(out, ", ")
 }
+
+func testMark() string { return fmt.Sprintf("test%d;", os.Getpid()) }
 
 // play runs one of the programs that tests start.
 func play(role string, args []string) int {
@@ -158,7 +163,7 @@ func sh(script string, args ...string) *Spec {
 
 // self is a Spec for the test binary in a role.
 func self(role string, args ...string) *Spec {
-	return &Spec{Path: executable(), Args: append([]string{"child.test"}, args...), Env: append(os.Environ(), roleVar+"="+role)}
+	return &Spec{Path: Executable(), Args: append([]string{"child.test"}, args...), Env: append(os.Environ(), roleVar+"="+role)}
 }
 
 // mustRun runs spec with its output kept.
@@ -304,7 +309,7 @@ func openFDs(t testing.TB) int {
 func prepare(t *testing.T, role string, args ...string) (*exec.Cmd, *tap) {
 	t.Helper()
 	out := newTap()
-	cmd := exec.Command(executable(), args...)
+	cmd := exec.Command(Executable(), args...)
 	cmd.Env = append(os.Environ(), roleVar+"="+role)
 	cmd.Stdout, cmd.Stderr = out, os.Stderr
 	// A survivor that holds the output must not hold up Wait.

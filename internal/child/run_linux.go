@@ -17,6 +17,7 @@ type run struct {
 	out  [2]pipe
 
 	dead    bool // the leader has been reaped
+	told    bool // and LeaderEnded was called
 	empty   bool // and nothing is left of its tree
 	lost    bool // it did not die of SIGKILL, or somebody else reaped it
 	drained bool // the pipes are read to the end, or given up
@@ -57,11 +58,27 @@ func (r *run) loop() {
 		r.doLimits(now)
 		r.doLinger(now)
 		r.doStop(now)
-		if r.over() {
+		over := r.over()
+		r.tellEnd()
+		if over {
 			return
 		}
 		r.sleep(now)
 	}
+}
+
+// tellEnd passes the leader's end on, once.
+func (r *run) tellEnd() {
+	if !r.dead || r.told || r.spec.LeaderEnded == nil {
+		return
+	}
+	r.told = true
+	r.p.mu.Lock()
+	asked := r.p.stop
+	r.p.mu.Unlock()
+	rep := r.rep
+	r.classify(&rep, asked)
+	r.spec.LeaderEnded(rep)
 }
 
 // at lowers this turn's deadline to t.
@@ -383,8 +400,16 @@ func (r *run) end() Report {
 	}
 	rep.User = max(rep.User, time.Duration(r.usage.Utime.Nano()))
 	rep.System = max(rep.System, time.Duration(r.usage.Stime.Nano()))
-	if r.limiter.end(r) {
-		asked, r.sent = Memory, true
+	r.classify(rep, asked)
+	return *rep
+}
+
+// classify says how the leader ended and why: asked is what the tree was told to
+// end for.
+func (r *run) classify(rep *Report, asked Reason) {
+	sent := r.sent
+	if r.limiter.end(r, rep) {
+		asked, sent = Memory, true
 	}
 	rep.Code = -1
 	switch {
@@ -395,8 +420,7 @@ func (r *run) end() Report {
 	default:
 		rep.Code = r.status.ExitStatus()
 	}
-	if asked != Exited && r.sent && !r.lost {
+	if asked != Exited && sent && !r.lost {
 		rep.Reason = asked
 	}
-	return *rep
 }

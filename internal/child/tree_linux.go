@@ -172,3 +172,14 @@ func statusKB(b []byte, key string) int64 {
 
 // ticks converts clock ticks to a duration.
 func ticks(n int64) time.Duration { return time.Duration(n) * time.Second / ticksPerSecond }
+
+// Usage is the CPU time that a process has used and its resident memory in bytes,
+// zero if it is gone.
+func Usage(pid int) (cpu time.Duration, memory int64) {
+	st, err := readStat(pid)
+	if err != nil {
+		return 0, 0
+	}
+	memory, _ = resident(pid)
+	return ticks(st.utime + st.stime), memory
+}

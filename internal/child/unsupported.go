@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"syscall"
+	"time"
 )
 
 // SlotOptions configures a slot.
@@ -23,6 +25,18 @@ var errPlatform = fmt.Errorf("child: supervised processes need Linux, this is %s
 
 // Init does nothing on this platform.
 func Init() {}
+
+// Executable is the path of the running program.
+func Executable() string {
+	path, _ := os.Executable()
+	return path
+}
+
+// Scratch returns the same error as Open.
+func Scratch(string) (*os.File, error) { return nil, errPlatform }
+
+// Usage is not known.
+func Usage(int) (time.Duration, int64) { return 0, 0 }
 
 // Go runs f on a goroutine of its own.
 func Go(f func()) { go f() }

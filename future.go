@@ -1,0 +1,155 @@
+package brood
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+)
+
+// Future is the outcome of one task, which may still be to come. Make it with
+// Func.Submit. Its methods may be called by any goroutine.
+type Future[R any] struct {
+	t      Task
+	result R // once settled without an error and decoded
+}
+
+// State is where a task is in its life.
+type State int
+
+// The states, in their order.
+const (
+	// Queued: it waits to be run.
+	Queued State = iota
+	// Running: its function runs, or its worker decodes the argument.
+	Running
+	// Succeeded: it has a result.
+	Succeeded
+	// Failed: it has an error.
+	Failed
+)
+
+var stateNames = [...]string{"queued", "running", "succeeded", "failed"}
+
+// String is the state in one lower-case word.
+func (s State) String() string {
+	if s < 0 || int(s) >= len(stateNames) {
+		return fmt.Sprintf("State(%d)", int(s))
+	}
+	return stateNames[s]
+}
+
+// Result waits for the outcome and returns it: the result, or the error of the
+// task. ctx bounds this wait alone, not the task: when it ends first, its error is
+// returned. It may be called again, and returns the same.
+func (f *Future[R]) Result(ctx context.Context) (R, error) {
+	if !f.t.settled.Load() {
+		select {
+		case <-f.t.doneChan():
+		case <-ctx.Done():
+			if !f.t.settled.Load() {
+				var none R
+				return none, contextError(ctx)
+			}
+		}
+	}
+	if err := f.t.outcome(); err != nil {
+		var none R
+		return none, err
+	}
+	return f.result, nil
+}
+
+// Done is closed once there is an outcome.
+func (f *Future[R]) Done() <-chan struct{} { return f.t.doneChan() }
+
+// Cancel asks the task to end: one that waits ends at once, of one that runs the
+// context ends, and after the grace its worker is killed. A function that returns a
+// result all the same has that for its outcome. It returns false if the task has
+// ended or was cancelled before; it does not wait.
+func (f *Future[R]) Cancel() bool { return f.t.cancel(context.Canceled) }
+
+// OnDone has callback called once there is an outcome, with f. Callbacks run on
+// a goroutine of their own, those of one future one after another in the order of
+// registration. What a callback does hurts nobody: a panic in it is logged.
+func (f *Future[R]) OnDone(callback func(f *Future[R])) {
+	f.t.whenDone(func() { callback(f) })
+}
+
+// State says where the task is. A result is not decoded to find out.
+func (f *Future[R]) State() State {
+	if f.t.settled.Load() {
+		f.t.decoded.Lock()
+		defer f.t.decoded.Unlock()
+		if f.t.err != nil {
+			return Failed
+		}
+		return Succeeded
+	}
+	f.t.mu.Lock()
+	p := f.t.place
+	f.t.mu.Unlock()
+	if p != nil && p.taskRuns(&f.t) {
+		return Running
+	}
+	return Queued
+}
+
+// When says for what Wait waits.
+type When int
+
+// What to wait for.
+const (
+	// All: every future has its outcome.
+	All When = iota
+	// FirstCompleted: one has its outcome.
+	FirstCompleted
+	// FirstError: one has failed, or all have their outcome.
+	FirstError
+)
+
+// Wait waits until as many futures have their outcome as when says, or until ctx
+// ends. It returns those that have it and those that have not, each in the order
+// given; the error is the context's alone.
+func Wait[R any](ctx context.Context, when When, fs ...*Future[R]) (done, pending []*Future[R], err error) {
+	if len(fs) > 0 {
+		for f := range AsCompleted(ctx, fs...) {
+			if when == FirstCompleted || when == FirstError && f.State() == Failed {
+				break
+			}
+		}
+	}
+	for _, f := range fs {
+		if f.t.settled.Load() {
+			done = append(done, f)
+		} else {
+			pending = append(pending, f)
+		}
+	}
+	if len(pending) > 0 && ctx.Err() != nil && len(done) == 0 || when == All && len(pending) > 0 {
+		err = contextError(ctx)
+	}
+	return done, pending, err
+}
+
+// AsCompleted yields the futures in the order in which they get their outcomes,
+// each once. It ends early when ctx does: who has to know looks at ctx.Err().
+func AsCompleted[R any](ctx context.Context, fs ...*Future[R]) iter.Seq[*Future[R]] {
+	return func(yield func(*Future[R]) bool) {
+		left := slices.Clone(fs)
+		completed := make(chan *Future[R], len(left))
+		for _, f := range left {
+			f.t.whenSettled(func() { completed <- f })
+		}
+		for range left {
+			select {
+			case f := <-completed:
+				if !yield(f) {
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}

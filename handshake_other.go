@@ -1,0 +1,5 @@
+//go:build !unix
+
+package brood
+
+func isSocket(int) bool { return false }

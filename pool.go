@@ -1,0 +1,199 @@
+package brood
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// PoolOptions configures a pool. The zero value works. What is marked with
+// ProcessPool means nothing to goroutines, and NewThreadPool refuses it.
+type PoolOptions struct {
+	// Name is in the names of the workers; empty: "threads" or "processes".
+	Name string
+	// Workers is how many tasks run at once; 0: a ProcessPool has one for each CPU
+	// (of the CPU quota), a ThreadPool four more, as its tasks often wait.
+	Workers int
+	// MaxPending bounds the tasks that wait or run: Submit waits for room, TrySubmit
+	// returns ErrFull. 0: no bound.
+	MaxPending int
+	// TaskTimeout bounds the run of each task, without its time in the queue. It ends
+	// with a *TimeoutError. 0: no bound.
+	TaskTimeout time.Duration
+	// Grace is how long a task that was cancelled or ran out of time may go on: then
+	// its worker is killed, and a goroutine is abandoned. 0: 2 s; negative: none.
+	Grace time.Duration
+	// Encode makes a ThreadPool pass arguments and results through the codec, as a
+	// ProcessPool does. Default: they are passed as they are, and may be shared.
+	Encode bool
+
+	// Memory bounds the memory of each worker of a ProcessPool with what it starts,
+	// in bytes: one that needs more is killed. 0: no bound.
+	Memory int64
+	// MaxTasks is after how many tasks a worker of a ProcessPool is replaced, against
+	// what leaks. 0: never.
+	MaxTasks int
+	// Initializer runs in each worker of a ProcessPool before its first task. An
+	// error of it is a *StartError. nil: none.
+	Initializer *Bound
+	// StartTimeout bounds the start of a worker of a ProcessPool, with its
+	// initializer. 0: 30 s.
+	StartTimeout time.Duration
+	// CrashRetries and ErrorRetries are how often a ProcessPool runs a task of an
+	// Idempotent function again when its worker died, and when it returned an error.
+	// 0: never.
+	CrashRetries int
+	// ErrorRetries: see CrashRetries.
+	ErrorRetries int
+	// IdleTimeout is after how long without work a worker of a ProcessPool ends; such
+	// a pool starts workers as they are needed. 0: all are started at once and stay.
+	IdleTimeout time.Duration
+	// MinWorkers is how many stay in spite of IdleTimeout. 0: none.
+	MinWorkers int
+	// Spares is how many ready workers of a ProcessPool wait to take the place of one
+	// that dies. 0: one; negative: none.
+	Spares int
+	// MaxPayload bounds the encoded argument and result of a task of a ProcessPool, in
+	// bytes. 0: 4 GiB.
+	MaxPayload int64
+	// Output says what becomes of what the workers of a ProcessPool write to their
+	// standard output and error. Default: OutputInherit.
+	Output Output
+	// LogHandler gets the records that workers of a ProcessPool log with slog's default
+	// logger, with the worker's pid added. nil: they log for themselves.
+	LogHandler slog.Handler
+
+	sockets bool // use the way of transport of other platforms
+}
+
+// Output says what becomes of what worker processes write.
+type Output int
+
+// The ways.
+const (
+	// OutputInherit: it goes where this process's goes.
+	OutputInherit Output = iota
+	// OutputPrefix: the same, each line with the worker's name in front.
+	OutputPrefix
+	// OutputCapture: its tail, 8 KiB, is kept for WorkerDied.Output and StartError.Output.
+	OutputCapture
+)
+
+const (
+	defaultGrace        = 2 * time.Second
+	defaultStartTimeout = 30 * time.Second
+	defaultMaxPayload   = 4 << 30
+	extraThreads        = 4 // as CPython's ThreadPoolExecutor
+)
+
+// withDefaults fills in what the zero value stands for.
+func (o PoolOptions) withDefaults() PoolOptions {
+	if o.Workers == 0 {
+		o.Workers = runtime.GOMAXPROCS(0)
+	}
+	switch {
+	case o.Grace == 0:
+		o.Grace = defaultGrace
+	case o.Grace < 0:
+		o.Grace = 0
+	}
+	if o.StartTimeout == 0 {
+		o.StartTimeout = defaultStartTimeout
+	}
+	if o.MaxPayload == 0 {
+		o.MaxPayload = defaultMaxPayload
+	}
+	switch {
+	case o.Spares == 0:
+		o.Spares = 1
+	case o.Spares < 0:
+		o.Spares = 0
+	}
+	return o
+}
+
+// validate says what can't be meant.
+func (o *PoolOptions) validate() error {
+	switch {
+	case o.Workers < 0:
+		return fmt.Errorf("brood: PoolOptions: %d workers: use at least 1, or 0 for one per CPU", o.Workers)
+	case o.MaxPending < 0 || o.MaxTasks < 0 || o.CrashRetries < 0 || o.ErrorRetries < 0 || o.MinWorkers < 0:
+		return errors.New("brood: PoolOptions: MaxPending, MaxTasks, CrashRetries, ErrorRetries and MinWorkers can't be negative")
+	case o.TaskTimeout < 0 || o.StartTimeout < 0 || o.IdleTimeout < 0:
+		return errors.New("brood: PoolOptions: TaskTimeout, StartTimeout and IdleTimeout can't be negative: use 0 for the default")
+	case o.Memory < 0 || o.MaxPayload < 0:
+		return errors.New("brood: PoolOptions: Memory and MaxPayload can't be negative: use 0 for the default")
+	case o.Memory > 0 && o.Memory < 4<<20:
+		return fmt.Errorf("brood: PoolOptions.Memory: no Go program runs in %d bytes: the number is in bytes", o.Memory)
+	case o.Output < OutputInherit || o.Output > OutputCapture:
+		return fmt.Errorf("brood: PoolOptions.Output: there is no way %d", o.Output)
+	}
+	return nil
+}
+
+// gate lets tasks into a pool: as many as MaxPending, and none once it is closed.
+type gate struct {
+	room   *semaphore.Weighted // nil: no bound
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newGate(maxPending int) *gate {
+	g := &gate{closed: make(chan struct{})}
+	if maxPending > 0 {
+		g.room = semaphore.NewWeighted(int64(maxPending))
+	}
+	return g
+}
+
+// shut refuses what has not passed. It returns false if it was shut before.
+func (g *gate) shut() (first bool) {
+	g.once.Do(func() { close(g.closed); first = true })
+	return first
+}
+
+// pass waits for room. The room is given back when t is settled.
+func (g *gate) pass(ctx context.Context, t *Task) error {
+	if g.room == nil {
+		return nil
+	}
+	if !g.room.TryAcquire(1) {
+		waiting, stop := context.WithCancelCause(ctx)
+		defer stop(nil)
+		go func() {
+			select {
+			case <-g.closed:
+				stop(ErrClosed)
+			case <-waiting.Done():
+			}
+		}()
+		if g.room.Acquire(waiting, 1) != nil {
+			if ctx.Err() != nil {
+				return contextError(ctx)
+			}
+			return ErrClosed
+		}
+	}
+	t.whenSettled(g.leave)
+	return nil
+}
+
+// tryPass is pass without waiting.
+func (g *gate) tryPass(t *Task) error {
+	if g.room == nil {
+		return nil
+	}
+	if !g.room.TryAcquire(1) {
+		return ErrFull
+	}
+	t.whenSettled(g.leave)
+	return nil
+}
+
+func (g *gate) leave() { g.room.Release(1) }

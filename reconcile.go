@@ -1,0 +1,437 @@
+package brood
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/brood-go/brood/internal/child"
+	"github.com/brood-go/brood/internal/link"
+)
+
+// The crash-loop breaker. A start that fails by its own fault counts ten times one
+// that somebody killed; a worker that gets ready sets the count back. What happens
+// to a worker that was ready does not count.
+const (
+	faultWeight = 10
+	killWeight  = 1
+	breakAfter  = 3 * faultWeight // for each worker that is wanted
+	firstPause  = 10 * time.Millisecond
+	longPause   = time.Second
+)
+
+// reconcile compares the workers that are wanted with those there are. Called with
+// mu held.
+func (p *pool) reconcile(now time.Time) {
+	if p.closing || p.broken != nil {
+		p.endAll(now)
+		return
+	}
+	if p.once {
+		if p.made == 0 {
+			p.spawn(now)
+		}
+		return
+	}
+	want, spares := p.wanted()
+	var starting, serving int
+	for _, h := range p.hosts {
+		switch h.state {
+		case hostStarting:
+			starting++
+		case hostServing:
+			serving++
+		case hostRetiring:
+			if len(h.flights) == 0 {
+				p.tellToQuit(h, now)
+			}
+		}
+	}
+	spare := 0
+	for _, h := range p.hosts {
+		if h.state != hostSpare {
+			continue
+		}
+		switch {
+		case serving < want:
+			serving++
+			p.promote(h, now)
+		case spare < spares:
+			spare++
+		default:
+			p.tellToQuit(h, now)
+		}
+	}
+	for ; serving > want; serving-- {
+		p.retireOne(now)
+	}
+	for n := want + spares - serving - spare - starting; n > 0; n-- {
+		if now.Before(p.retryAt) {
+			p.wakeBy(p.retryAt)
+			break
+		}
+		p.spawn(now)
+	}
+}
+
+// wanted is how many workers should serve, and how many should be spare. With an
+// idle timeout it is as many as there is work for, and those that have not been idle
+// for so long.
+func (p *pool) wanted() (want, spares int) {
+	if p.o.IdleTimeout == 0 {
+		return p.want, p.o.Spares
+	}
+	want = p.queued
+	for _, h := range p.hosts {
+		if h.state == hostServing {
+			want += max(1, len(h.flights))
+		}
+	}
+	want = min(max(want, p.o.MinWorkers), p.want)
+	if want == 0 {
+		return 0, 0
+	}
+	return want, p.o.Spares
+}
+
+// promote makes a ready worker serve. Called with mu held.
+func (p *pool) promote(h *host, now time.Time) {
+	h.state, h.idleSince = hostServing, now
+	p.feedAll()
+	if len(h.flights) == 0 {
+		p.becameIdle(h)
+	}
+}
+
+// retireOne takes the worker with the fewest calls out of service; those that it has
+// not taken go to others. Called with mu held.
+func (p *pool) retireOne(now time.Time) {
+	var least *host
+	for _, h := range p.hosts {
+		if h.state == hostServing && (least == nil || len(h.flights) < len(least.flights)) {
+			least = h
+		}
+	}
+	if least == nil {
+		return
+	}
+	least.state = hostRetiring
+	for n := len(least.flights); n > 0 && least.flights[n-1].cause == nil && least.tx.Revoke(least.flights[n-1].at); n-- {
+		p.queue.pushFront(least.flights[n-1].task)
+		p.queued++
+		least.flights = least.flights[:n-1]
+	}
+	if len(least.flights) == 0 {
+		p.tellToQuit(least, now)
+	}
+	p.feedAll()
+}
+
+// becameIdle is called when a worker runs nothing. Called with mu held.
+func (p *pool) becameIdle(h *host) {
+	if h.state == hostRetiring || p.closing {
+		p.reconcile(time.Now())
+		return
+	}
+	if p.o.IdleTimeout > 0 {
+		h.idleSince = time.Now()
+		p.wakeBy(h.idleSince.Add(p.o.IdleTimeout))
+	}
+}
+
+// tellToQuit asks a worker that runs nothing to exit, and has it killed if it does
+// not. Called with mu held.
+func (p *pool) tellToQuit(h *host, now time.Time) {
+	h.state = hostQuitting
+	h.conn.Post(link.Message{Type: link.Quit})
+	h.killAt = now.Add(max(p.o.Grace, 100*time.Millisecond))
+	p.wakeBy(h.killAt)
+}
+
+// endAll ends every worker that runs nothing, and those that are not ready. Called
+// with mu held.
+func (p *pool) endAll(now time.Time) {
+	for _, h := range p.hosts {
+		switch {
+		case h.state == hostStarting:
+			h.kill()
+		case h.state < hostQuitting && len(h.flights) == 0:
+			p.tellToQuit(h, now)
+		}
+	}
+	p.checkFinished()
+}
+
+// checkFinished is called with mu held.
+func (p *pool) checkFinished() {
+	if !p.closing || len(p.hosts) > 0 {
+		return
+	}
+	select {
+	case <-p.finished:
+	default:
+		if p.timer != nil {
+			p.timer.Stop()
+		}
+		if p.outbox != nil {
+			p.outbox.Close()
+		}
+		close(p.finished)
+	}
+}
+
+// ready is called when a worker has run its initializer.
+func (p *pool) ready(h *host) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if h.state != hostStarting {
+		return
+	}
+	h.state, h.stage, h.killAt = hostSpare, "", time.Time{}
+	p.failures, p.retryAt = 0, time.Time{}
+	go h.readLoop()
+	if p.once {
+		h.state = hostServing
+		p.feedAll()
+		return
+	}
+	p.reconcile(time.Now())
+}
+
+// bury ends the books of a worker that is over. The caller is its last reader.
+func (h *host) bury() {
+	p := h.pool
+	if h.rx != nil {
+		h.drain()
+	}
+	p.mu.Lock()
+	wasStarting := h.state == hostStarting
+	asked := h.state == hostQuitting || h.killed
+	h.state = hostDead
+	var victims []flight
+	for i := len(h.flights) - 1; i >= 0; i-- {
+		f := h.flights[i]
+		switch {
+		case h.tx.Taken(f.at) && !p.retryCrash(&f):
+			victims = append(victims, f)
+		case f.cause != nil:
+			victims = append(victims, f)
+		default:
+			p.queue.pushFront(f.task)
+			p.queued++
+		}
+	}
+	h.flights = nil
+	if wasStarting && !p.closing {
+		p.startFailed(h)
+	} else if !asked || len(victims) > 0 {
+		p.deaths[h.reason()]++
+	}
+	h.buried = true
+	if h.slotFree {
+		p.forget(h)
+	}
+	p.reconcile(time.Now())
+	p.feedAll()
+	lost := p.orphans()
+	p.mu.Unlock()
+
+	for _, f := range victims {
+		err := h.outcome(&f)
+		p.count(false)
+		f.task.fail(err)
+	}
+	for _, t := range lost {
+		p.count(false)
+		t.fail(p.lastWord(h, t))
+	}
+	close(h.kick)
+	h.close()
+	close(h.over)
+}
+
+// retryCrash reports whether a call that died with its worker is run again. Called
+// with mu held.
+func (p *pool) retryCrash(f *flight) bool {
+	t := f.task
+	if f.cause != nil || !t.body.fn().idempotent || t.pool.crashes >= p.o.CrashRetries || p.closing {
+		return false
+	}
+	t.pool.crashes++
+	return true
+}
+
+// startFailed counts a worker that did not get ready. Called with mu held.
+func (p *pool) startFailed(h *host) {
+	err := h.startError()
+	p.deaths[err.Stage]++
+	weight := faultWeight
+	if h.ended.Reason == child.Signaled && h.ended.Signal == 9 && !h.killed {
+		weight = killWeight
+	}
+	p.failures += weight
+	pause := firstPause << min(p.failures/faultWeight, 10)
+	p.retryAt = time.Now().Add(min(pause, longPause))
+	if p.once || p.failures >= breakAfter*(p.want+p.o.Spares) {
+		p.broken = err
+	}
+}
+
+// startError says why a worker did not get ready.
+func (h *host) startError() *StartError {
+	e := &StartError{Stage: h.stage, PID: h.pid, Err: h.startErr}
+	if h.tail != nil {
+		e.Output = h.tail.bytes()
+	}
+	if e.Err != nil {
+		return e
+	}
+	switch {
+	case h.killed && h.stage == "handshake":
+		e.Err = fmt.Errorf("it did not answer within %v: does its main call brood.Main or brood.Init first thing, before anything that waits?", h.pool.o.StartTimeout)
+	case h.killed:
+		e.Err = fmt.Errorf("it was not done within %v (PoolOptions.StartTimeout)", h.pool.o.StartTimeout)
+	default:
+		died := h.died("its " + h.stage)
+		e.Err = died
+		if h.stage == "handshake" && died.Signal == 0 && len(died.Trace) == 0 {
+			e.Err = fmt.Errorf("%w: it ended before it called brood.Main or brood.Init, which must come first thing in main", died)
+		}
+	}
+	return e
+}
+
+// orphans takes the tasks out of the queue for which there will be no worker. Called
+// with mu held.
+func (p *pool) orphans() (lost []*Task) {
+	if p.broken == nil && !p.once {
+		return nil
+	}
+	for t := p.next(); t != nil; t = p.next() {
+		t.pool.phase.Store(phaseGone)
+		lost = append(lost, t)
+	}
+	return lost
+}
+
+// lastWord is what a task without a worker ends with.
+func (p *pool) lastWord(h *host, t *Task) error {
+	if p.broken != nil {
+		return p.broken
+	}
+	return h.died(t.Func())
+}
+
+// reason is a death's name in Stats.
+func (h *host) reason() string {
+	switch {
+	case h.ended.Reason == child.Memory:
+		return "out of memory"
+	case h.killed:
+		return "killed by its pool"
+	case h.ended.Signal != 0:
+		return "signal " + h.ended.Signal.String()
+	}
+	return fmt.Sprintf("exit code %d", h.ended.Code)
+}
+
+// forget takes a worker out of the table, once it is buried and its tree is gone.
+// Called with mu held.
+func (p *pool) forget(h *host) {
+	p.hosts = slices.DeleteFunc(p.hosts, func(x *host) bool { return x == h })
+	p.checkFinished()
+}
+
+// close closes what belonged to a worker.
+func (h *host) close() {
+	if h.conn != nil {
+		h.conn.Close()
+	}
+	if h.ways != nil {
+		h.ways.Close()
+	}
+	if h.crash != nil {
+		h.crash.Close()
+	}
+}
+
+// wakeBy makes sure that the supervisor looks at the time given. Called with mu held.
+func (p *pool) wakeBy(at time.Time) {
+	if !p.wakeAt.IsZero() && !at.Before(p.wakeAt) {
+		return
+	}
+	p.wakeAt = at
+	d := max(time.Until(at), 0)
+	if p.timer == nil {
+		p.timer = time.AfterFunc(d, p.supervise)
+	} else {
+		p.timer.Reset(d)
+	}
+}
+
+// supervise does what is due: it ends tasks that ran out of time and workers that
+// ran out of grace, and starts and ends workers whose time has come.
+func (p *pool) supervise() {
+	p.mu.Lock()
+	now := time.Now()
+	p.wakeAt = time.Time{}
+	type late struct {
+		t     *Task
+		cause error
+	}
+	var lates []late
+	for _, h := range p.hosts {
+		if h.state == hostDead || h.ended != nil {
+			continue
+		}
+		p.due(h.killAt, now, h.kill)
+		if len(h.flights) == 0 {
+			if p.o.IdleTimeout > 0 && h.state == hostServing {
+				p.due(h.idleSince.Add(p.o.IdleTimeout), now, func() { p.shrink(h, now) })
+			}
+			continue
+		}
+		f := &h.flights[0]
+		p.due(f.killAt, now, h.kill)
+		if p.o.TaskTimeout == 0 || f.cause != nil || f.since.IsZero() {
+			continue
+		}
+		p.due(f.since.Add(p.o.TaskTimeout), now, func() {
+			if !h.tx.Taken(f.at) {
+				h.kill() // it does not even take its calls, which are safe
+				return
+			}
+			lates = append(lates, late{f.task, &TimeoutError{Task: f.task.Func(), Timeout: p.o.TaskTimeout}})
+		})
+	}
+	p.reconcile(now)
+	p.mu.Unlock()
+	for _, l := range lates {
+		l.t.cancel(l.cause)
+	}
+}
+
+// due does something whose time has come, or makes sure that it is looked at then.
+// Called with mu held.
+func (p *pool) due(at, now time.Time, do func()) {
+	switch {
+	case at.IsZero():
+	case now.Before(at):
+		p.wakeBy(at)
+	default:
+		do()
+	}
+}
+
+// shrink ends a worker that has been idle for too long. Called with mu held.
+func (p *pool) shrink(h *host, now time.Time) {
+	serving := 0
+	for _, x := range p.hosts {
+		if x.state == hostServing {
+			serving++
+		}
+	}
+	if serving > p.o.MinWorkers {
+		p.tellToQuit(h, now)
+	}
+}

@@ -1,0 +1,347 @@
+package brood
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/brood-go/brood/internal/link"
+	"github.com/brood-go/brood/internal/wire"
+)
+
+// Executor is where tasks run. ThreadPool and ProcessPool are executors; other
+// packages can provide more.
+type Executor interface {
+	// Execute takes a task, after waiting for room until ctx ends. With an error
+	// the task was not taken. What was taken is settled exactly once, in bounded
+	// time after the end of whatever ran it.
+	Execute(ctx context.Context, t *Task) error
+	// TryExecute is Execute that does not wait: ErrFull if there is no room.
+	TryExecute(t *Task) error
+}
+
+// direct is an executor for which waiting in the call is faster than a future.
+type direct interface {
+	// callDirect executes t and returns when it is settled or ctx has ended.
+	callDirect(ctx context.Context, t *Task)
+}
+
+// body is a call with its types hidden.
+type body interface {
+	fn() *entry
+	value() any
+	encode() (wire.Kind, []byte, error)
+	run(ctx context.Context, encoded bool)
+	decode(wire.Kind, []byte) error
+}
+
+// place is where a task is: what takes its cancellation, and knows whether it runs.
+// Both are called without the task's lock.
+type place interface {
+	cancelTask(t *Task, cause error)
+	taskRuns(t *Task) bool
+}
+
+// Task is one call on its way through an Executor: plain data with exactly one
+// outcome. Executors call its methods; users have the Future.
+//
+// # Ownership
+//
+// Whoever wins the task (win, a single compare-and-swap) settles it: it alone writes
+// the outcome, then publishes it with settle. mu guards what others add meanwhile.
+type Task struct {
+	body    body
+	ctx     taskContext
+	unwatch func() bool // of the context of Submit
+	pool    poolTask    // what a ProcessPool knows of it
+
+	won     atomic.Bool
+	settled atomic.Bool
+
+	mu        sync.Mutex
+	place     place
+	cancelled error // why, once it was asked to end
+	done      chan struct{}
+	callbacks []func()
+	watchers  []func() // called by settle itself: they must not block
+
+	// The outcome, written before settled. A result that came encoded is decoded by
+	// the first who asks for it.
+	err     error
+	decoded sync.Mutex
+	raw     *rawResult
+}
+
+// rawResult is an encoded result.
+type rawResult struct {
+	kind  wire.Kind
+	bytes []byte
+	apart *link.Kept // instead of bytes: in memory of its own
+}
+
+// Func is the name of the function to be run.
+func (t *Task) Func() string { return t.body.fn().name }
+
+// Arg is the argument, not encoded.
+func (t *Task) Arg() any { return t.body.value() }
+
+// Encode is the argument for another process of this program, with all that
+// RunEncoded needs. It fails for a value that has no encoding.
+func (t *Task) Encode() ([]byte, error) {
+	k, b, err := t.body.encode()
+	if err != nil {
+		return nil, encodingError(t.body.fn(), "argument", err)
+	}
+	return append([]byte{byte(k)}, b...), nil
+}
+
+// Context is the task's own: it ends when the task is to end, whoever wants that.
+func (t *Task) Context() context.Context { return &t.ctx }
+
+// Run runs the function on this goroutine and settles the task.
+func (t *Task) Run() { t.body.run(&t.ctx, false) }
+
+// Resolve settles the task with a result that RunEncoded returned, or with an
+// error. Only the first outcome counts: for later ones Resolve returns false.
+func (t *Task) Resolve(result []byte, err error) bool {
+	if err == nil && len(result) == 0 {
+		err = errors.New("brood: Resolve got neither a result nor an error")
+	}
+	if err != nil {
+		return t.fail(err)
+	}
+	return t.resolve(&rawResult{kind: wire.Kind(result[0]), bytes: result[1:]})
+}
+
+// OnCancel has f called when the task is asked to end, with the reason; at once if
+// it was already. An executor that calls it not, cancels by Context alone.
+func (t *Task) OnCancel(f func(cause error)) { t.enter(cancelFunc(f)) }
+
+type cancelFunc func(error)
+
+func (f cancelFunc) cancelTask(_ *Task, cause error) { f(cause) }
+func (f cancelFunc) taskRuns(*Task) bool             { return true }
+
+// enter says where the task is from now on. It returns false if the task has
+// been asked to end already: then the place must see to that.
+func (t *Task) enter(p place) bool {
+	t.mu.Lock()
+	t.place = p
+	cause := t.cancelled
+	t.mu.Unlock()
+	if cause != nil {
+		p.cancelTask(t, cause)
+	}
+	return cause == nil
+}
+
+// contextEnded is called when the context of Submit ends.
+func (t *Task) contextEnded() { t.cancel(contextError(t.ctx.parent)) }
+
+// cancel asks the task to end. It returns false if it has ended or was asked before.
+func (t *Task) cancel(cause error) bool {
+	t.mu.Lock()
+	if t.settled.Load() || t.cancelled != nil {
+		t.mu.Unlock()
+		return false
+	}
+	t.cancelled = cause
+	p := t.place
+	t.mu.Unlock()
+	if p == nil {
+		return true // it is on its way to an executor, which will see it in enter
+	}
+	p.cancelTask(t, cause)
+	return true
+}
+
+// win gains the right to settle the task.
+func (t *Task) win() bool { return t.won.CompareAndSwap(false, true) }
+
+// settle publishes the outcome. Only who has won the task calls it, once.
+func (t *Task) settle(err error) {
+	t.err = err
+	t.mu.Lock()
+	t.settled.Store(true)
+	done, callbacks, watchers := t.done, t.callbacks, t.watchers
+	t.callbacks, t.watchers, t.place = nil, nil, nil
+	t.mu.Unlock()
+	if t.unwatch != nil {
+		t.unwatch()
+	}
+	t.ctx.cancel(context.Canceled) // what the function left running in it ends
+	if done != nil {
+		close(done)
+	}
+	for _, f := range watchers {
+		f()
+	}
+	if len(callbacks) > 0 {
+		go runCallbacks(callbacks)
+	}
+}
+
+// fail settles the task with an error, if nobody has settled it.
+func (t *Task) fail(err error) bool {
+	if !t.win() {
+		return false
+	}
+	t.settle(err)
+	return true
+}
+
+// resolve settles the task with an encoded result.
+func (t *Task) resolve(raw *rawResult) bool {
+	if !t.win() {
+		if raw.apart != nil {
+			raw.apart.Release()
+		}
+		return false
+	}
+	t.raw = raw
+	t.settle(nil)
+	return true
+}
+
+// explain says of an error with which a function returned whether it did so
+// because it was asked to end.
+func (t *Task) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	t.mu.Lock()
+	cause := t.cancelled
+	t.mu.Unlock()
+	if cause == nil {
+		return err
+	}
+	if timeout := (*TimeoutError)(nil); errors.As(cause, &timeout) {
+		return &TimeoutError{Task: timeout.Task, Timeout: timeout.Timeout, Err: err}
+	}
+	if errors.Is(err, cause) {
+		return err
+	}
+	if plain := unwrapContext(cause); errors.Is(err, plain) && plain == cause {
+		return err
+	}
+	return fmt.Errorf("%w: %w", cause, err)
+}
+
+// unwrapContext is the context's error in a cause, or the cause.
+func unwrapContext(err error) error {
+	for _, c := range []error{context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, c) {
+			return c
+		}
+	}
+	return err
+}
+
+// outcome is the error of a settled task, after decoding its result.
+func (t *Task) outcome() error {
+	t.decoded.Lock()
+	defer t.decoded.Unlock()
+	if raw := t.raw; raw != nil {
+		t.raw = nil
+		t.err = t.decode(raw)
+	}
+	return t.err
+}
+
+// decode decodes a result and gives its memory back.
+func (t *Task) decode(raw *rawResult) error {
+	if raw.apart == nil {
+		return t.body.decode(raw.kind, raw.bytes)
+	}
+	defer raw.apart.Release()
+	b, err := raw.apart.Bytes()
+	if err != nil {
+		return decodingError(t.body.fn(), "result", err)
+	}
+	return t.body.decode(raw.kind, b)
+}
+
+// doneChan is closed when the task is settled.
+func (t *Task) doneChan() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.done == nil {
+		t.done = make(chan struct{})
+		if t.settled.Load() {
+			close(t.done)
+		}
+	}
+	return t.done
+}
+
+// whenDone has f called on a goroutine of its own after the task is settled.
+func (t *Task) whenDone(f func()) {
+	t.mu.Lock()
+	settled := t.settled.Load()
+	if !settled {
+		t.callbacks = append(t.callbacks, f)
+	}
+	t.mu.Unlock()
+	if settled {
+		go runCallbacks([]func(){f})
+	}
+}
+
+// whenSettled has f called once the task is settled, by who settles it, or at once.
+// f must not block.
+func (t *Task) whenSettled(f func()) {
+	t.mu.Lock()
+	settled := t.settled.Load()
+	if !settled {
+		t.watchers = append(t.watchers, f)
+	}
+	t.mu.Unlock()
+	if settled {
+		f()
+	}
+}
+
+// runCallbacks calls each, whatever the others do: a panic is logged, and after a
+// runtime.Goexit another goroutine goes on.
+func runCallbacks(fs []func()) {
+	for len(fs) > 0 {
+		f := fs[0]
+		fs = fs[1:]
+		returned := false
+		func() {
+			defer func() {
+				if v := recover(); v != nil {
+					p := newPanicError("a callback", v)
+					slog.Error(p.Error(), "stack", string(p.Stack))
+				} else if !returned {
+					go runCallbacks(fs)
+				}
+			}()
+			f()
+			returned = true
+		}()
+	}
+}
+
+// guarded calls f, and makes an error of a panic. If f runs the user's code, it is
+// given a goroutine of its own, so that runtime.Goexit ends that one alone.
+func guarded(usersCode bool, what string, f func() error) error {
+	if !usersCode {
+		return f()
+	}
+	result := make(chan error, 1)
+	go func() {
+		err := ErrGoexit
+		defer func() {
+			if v := recover(); v != nil {
+				err = newPanicError(what, v)
+			}
+			result <- err
+		}()
+		err = f()
+	}()
+	return <-result
+}

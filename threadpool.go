@@ -1,0 +1,313 @@
+package brood
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/brood-go/brood/internal/strand"
+)
+
+// ThreadPool runs tasks in goroutines of this process: a bounded number at once,
+// with names, and a panic is an outcome. It is the executor for work that waits
+// more than it computes, and for tests. Unlike a ProcessPool it can't end a function
+// that does not return. Make it with NewThreadPool; its methods may be called by any
+// goroutine.
+//
+// A goroutine takes tasks until there is none, and then ends: an idle pool costs
+// nothing and need not be closed.
+type ThreadPool struct {
+	o    PoolOptions
+	gate *gate
+
+	mu      sync.Mutex
+	queue   fifo[*Task]
+	workers []*threadWorker // those without a goroutine; the last is used first
+	made    int             // workers in existence
+	limit   int
+	active  int // workers with a goroutine
+	queued  int // tasks in queue that nobody has cancelled
+	running map[*Task]struct{}
+	closing bool
+	drained chan struct{} // closed once closing and nothing is left; nil before
+
+	done, failed atomic.Int64
+}
+
+// threadWorker is a name for the goroutines that take it, one at a time.
+type threadWorker struct{ strand *strand.Strand }
+
+// What a pool keeps in a task.
+type poolTask struct {
+	phase   atomic.Int32
+	timer   *time.Timer // of the time limit
+	crashes int         // how often a worker died of it, or while it ran it
+	errors  int         // how often it returned an error
+	payload payload     // the encoded argument, in a ProcessPool
+	raw     rawResult   // the encoded result
+	small   [16]byte    // room for it
+}
+
+// The phases of a task in a pool.
+const (
+	phaseQueued = iota
+	phaseRunning
+	phaseGone // cancelled while it was queued
+)
+
+// NewThreadPool makes a pool of goroutines.
+func NewThreadPool(o PoolOptions) (*ThreadPool, error) {
+	if o.Workers == 0 {
+		o.Workers = runtime.GOMAXPROCS(0) + extraThreads
+	}
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	if o.Memory != 0 || o.MaxTasks != 0 || o.Initializer != nil || o.CrashRetries != 0 || o.ErrorRetries != 0 || o.IdleTimeout != 0 || o.MinWorkers != 0 || o.Spares != 0 || o.MaxPayload != 0 || o.Output != OutputInherit || o.LogHandler != nil || o.StartTimeout != 0 {
+		return nil, errors.New("brood: NewThreadPool: an option is set that only a ProcessPool has: see PoolOptions")
+	}
+	o = o.withDefaults()
+	if o.Name == "" {
+		o.Name = "threads"
+	}
+	return &ThreadPool{o: o, gate: newGate(o.MaxPending), limit: o.Workers, running: make(map[*Task]struct{})}, nil
+}
+
+// Execute implements Executor.
+func (p *ThreadPool) Execute(ctx context.Context, t *Task) error {
+	if err := p.gate.pass(ctx, t); err != nil {
+		return err
+	}
+	return p.take(t)
+}
+
+// TryExecute implements Executor.
+func (p *ThreadPool) TryExecute(t *Task) error {
+	if err := p.gate.tryPass(t); err != nil {
+		return err
+	}
+	return p.take(t)
+}
+
+// take queues a task, and starts a goroutine for it if one is free.
+func (p *ThreadPool) take(t *Task) error {
+	p.mu.Lock()
+	if p.closing {
+		p.mu.Unlock()
+		return ErrClosed
+	}
+	p.queue.push(t)
+	p.queued++
+	w := p.idleWorker()
+	p.mu.Unlock()
+	t.enter(p)
+	if w != nil {
+		go p.work(w)
+	}
+	return nil
+}
+
+// idleWorker takes a worker that has no goroutine, nil if all have one. Called with
+// mu held.
+func (p *ThreadPool) idleWorker() *threadWorker {
+	if p.active >= p.limit {
+		return nil
+	}
+	p.active++
+	if n := len(p.workers); n > 0 {
+		w := p.workers[n-1]
+		p.workers = p.workers[:n-1]
+		return w
+	}
+	p.made++
+	return &threadWorker{strand.New(strand.Task, fmt.Sprintf("%s-%d", p.o.Name, p.made))}
+}
+
+// work runs tasks until there is none. A task may end the goroutine by
+// runtime.Goexit: then another goes on in its place.
+func (p *ThreadPool) work(w *threadWorker) {
+	whole := false
+	defer func() {
+		if !whole {
+			go p.work(w)
+		}
+	}()
+	for {
+		t := p.next(w)
+		if t == nil {
+			whole = true
+			return
+		}
+		p.run(w, t)
+	}
+}
+
+// next takes a task that nobody has cancelled. Without one the worker is given
+// back, and the goroutine must end.
+func (p *ThreadPool) next(w *threadWorker) *Task {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.queue.len() > 0 && p.active <= p.limit {
+		t := p.queue.pop()
+		if t.pool.phase.CompareAndSwap(phaseQueued, phaseRunning) {
+			p.queued--
+			p.running[t] = struct{}{}
+			return t
+		}
+	}
+	p.active--
+	if p.made > p.limit {
+		p.made--
+	} else {
+		p.workers = append(p.workers, w)
+	}
+	p.checkDrained()
+	return nil
+}
+
+// run runs one task. What is deferred happens also after runtime.Goexit.
+func (p *ThreadPool) run(w *threadWorker, t *Task) {
+	t.ctx.strand = w.strand
+	if p.o.TaskTimeout > 0 {
+		t.pool.timer = time.AfterFunc(p.o.TaskTimeout, func() {
+			t.cancel(&TimeoutError{Task: t.Func(), Timeout: p.o.TaskTimeout})
+		})
+	}
+	defer func() {
+		if t.pool.timer != nil {
+			t.pool.timer.Stop()
+		}
+		if t.settled.Load() && t.err == nil { // else it was abandoned meanwhile
+			p.done.Add(1)
+		} else {
+			p.failed.Add(1)
+		}
+		p.mu.Lock()
+		delete(p.running, t)
+		p.mu.Unlock()
+	}()
+	t.body.run(&t.ctx, p.o.Encode)
+}
+
+// cancelTask implements place.
+func (p *ThreadPool) cancelTask(t *Task, cause error) {
+	if t.pool.phase.CompareAndSwap(phaseQueued, phaseGone) {
+		p.mu.Lock()
+		p.queued--
+		p.checkDrained()
+		p.mu.Unlock()
+		t.fail(cause)
+		return
+	}
+	t.ctx.cancel(unwrapContext(cause))
+	abandon := time.AfterFunc(p.o.Grace, func() {
+		if timeout := (*TimeoutError)(nil); errors.As(cause, &timeout) {
+			t.fail(&TimeoutError{Task: timeout.Task, Timeout: timeout.Timeout, Err: ErrAbandoned})
+			return
+		}
+		t.fail(fmt.Errorf("%w: %w", cause, ErrAbandoned))
+	})
+	t.whenSettled(func() { abandon.Stop() })
+}
+
+// taskRuns implements place.
+func (p *ThreadPool) taskRuns(t *Task) bool { return t.pool.phase.Load() == phaseRunning }
+
+// window is how many calls of a Map keep the pool busy.
+func (p *ThreadPool) window() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return 2*p.limit + 16
+}
+
+// Resize changes how many tasks run at once. Those that run go on.
+func (p *ThreadPool) Resize(workers int) error {
+	if workers < 1 {
+		return fmt.Errorf("brood: Resize(%d): use at least 1", workers)
+	}
+	p.mu.Lock()
+	p.limit = workers
+	var start []*threadWorker
+	for range min(p.queued, workers) {
+		if w := p.idleWorker(); w != nil {
+			start = append(start, w)
+		}
+	}
+	p.mu.Unlock()
+	for _, w := range start {
+		go p.work(w)
+	}
+	return nil
+}
+
+// Shutdown takes no more tasks and waits until those it has have ended, or until
+// ctx ends: then its error is returned, and the tasks go on.
+func (p *ThreadPool) Shutdown(ctx context.Context) error {
+	p.gate.shut()
+	p.mu.Lock()
+	p.closing = true
+	drained := p.whenDrained()
+	p.mu.Unlock()
+	select {
+	case <-drained:
+		return nil
+	case <-ctx.Done():
+		return contextError(ctx)
+	}
+}
+
+// Close takes no more tasks, ends those that wait with ErrClosed, cancels those that
+// run, and waits until they have returned or, after the grace, are abandoned.
+func (p *ThreadPool) Close() error {
+	p.gate.shut()
+	p.mu.Lock()
+	p.closing = true
+	var queued []*Task
+	for p.queue.len() > 0 {
+		queued = append(queued, p.queue.pop())
+	}
+	var running []*Task
+	for t := range p.running {
+		running = append(running, t)
+	}
+	p.mu.Unlock()
+	for _, t := range append(queued, running...) {
+		t.cancel(ErrClosed)
+	}
+	for _, t := range running {
+		<-t.doneChan()
+	}
+	return nil
+}
+
+// whenDrained is closed once nothing waits or runs. Called with mu held.
+func (p *ThreadPool) whenDrained() <-chan struct{} {
+	if p.drained == nil {
+		p.drained = make(chan struct{})
+		p.checkDrained()
+	}
+	return p.drained
+}
+
+// checkDrained closes drained if it is time. Called with mu held.
+func (p *ThreadPool) checkDrained() {
+	if p.drained == nil || p.queued > 0 || p.active > 0 {
+		return
+	}
+	select {
+	case <-p.drained:
+	default:
+		close(p.drained)
+	}
+}
+
+// Stats says how the pool is doing.
+func (p *ThreadPool) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return Stats{Workers: p.limit, Queued: p.queued, Running: len(p.running), Done: p.done.Load(), Failed: p.failed.Load()}
+}
