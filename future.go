@@ -112,11 +112,12 @@ const (
 // ends. It returns those that have it and those that have not, each in the order
 // given; the error is the context's alone.
 func Wait[R any](ctx context.Context, when When, fs ...*Future[R]) (done, pending []*Future[R], err error) {
-	if len(fs) > 0 {
-		for f := range AsCompleted(ctx, fs...) {
-			if when == FirstCompleted || when == FirstError && f.State() == Failed {
-				break
-			}
+	enough := len(fs) == 0
+	seen := 0
+	for f := range AsCompleted(ctx, fs...) {
+		seen++
+		if enough = seen == len(fs) || when == FirstCompleted || when == FirstError && f.State() == Failed; enough {
+			break
 		}
 	}
 	for _, f := range fs {
@@ -126,7 +127,7 @@ func Wait[R any](ctx context.Context, when When, fs ...*Future[R]) (done, pendin
 			pending = append(pending, f)
 		}
 	}
-	if len(pending) > 0 && ctx.Err() != nil && len(done) == 0 || when == All && len(pending) > 0 {
+	if !enough {
 		err = contextError(ctx)
 	}
 	return done, pending, err

@@ -117,13 +117,18 @@ func (t *Task) Resolve(result []byte, err error) bool {
 }
 
 // OnCancel has f called when the task is asked to end, with the reason; at once if
-// it was already. An executor that calls it not, cancels by Context alone.
+// it was already. The context ends before. An executor that does not call it goes by
+// Context alone.
 func (t *Task) OnCancel(f func(cause error)) { t.enter(cancelFunc(f)) }
 
 type cancelFunc func(error)
 
-func (f cancelFunc) cancelTask(_ *Task, cause error) { f(cause) }
-func (f cancelFunc) taskRuns(*Task) bool             { return true }
+func (f cancelFunc) taskRuns(*Task) bool { return true }
+
+func (f cancelFunc) cancelTask(t *Task, cause error) {
+	t.ctx.cancel(unwrapContext(cause))
+	f(cause)
+}
 
 // enter says where the task is from now on. It returns false if the task has
 // been asked to end already: then the place must see to that.
@@ -151,8 +156,9 @@ func (t *Task) cancel(cause error) bool {
 	t.cancelled = cause
 	p := t.place
 	t.mu.Unlock()
-	if p == nil {
-		return true // it is on its way to an executor, which will see it in enter
+	if p == nil { // on its way to an executor, or in one that goes by the context
+		t.ctx.cancel(unwrapContext(cause))
+		return true
 	}
 	p.cancelTask(t, cause)
 	return true

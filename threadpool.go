@@ -172,6 +172,9 @@ func (p *ThreadPool) next(w *threadWorker) *Task {
 // run runs one task. What is deferred happens also after runtime.Goexit.
 func (p *ThreadPool) run(w *threadWorker, t *Task) {
 	t.ctx.strand = w.strand
+	if t.ctx.parent.Err() != nil { // it ended while this goroutine was busy
+		t.contextEnded()
+	}
 	if p.o.TaskTimeout > 0 {
 		t.pool.timer = time.AfterFunc(p.o.TaskTimeout, func() {
 			t.cancel(&TimeoutError{Task: t.Func(), Timeout: p.o.TaskTimeout})
