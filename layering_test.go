@@ -34,6 +34,7 @@ var layers = []layer{
 		"policies are pure: state, event and time in, decisions out"},
 	{"/internal/child", []string{"/internal/cgroup"}, []string{"golang.org/x/sys"},
 		"the only place that starts processes, and one of few with raw system calls"},
+	{"/internal/shm", nil, []string{"golang.org/x/sys"}, "one of few places with raw system calls, and the lowest"},
 	{"/internal/cgroup", nil, nil, "reads files of the kernel's"},
 	{"/internal/input", nil, nil, "reads what a command line names"},
 	{"/internal/journal", nil, nil, "writes and reads two files"},
