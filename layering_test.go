@@ -35,6 +35,7 @@ var layers = []layer{
 	{"/internal/child", []string{"/internal/cgroup"}, []string{"golang.org/x/sys"},
 		"the only place that starts processes, and one of few with raw system calls"},
 	{"/internal/shm", nil, []string{"golang.org/x/sys"}, "one of few places with raw system calls, and the lowest"},
+	{"/internal/futex", nil, nil, "one of few places with raw system calls, and the lowest"},
 	{"/internal/cgroup", nil, nil, "reads files of the kernel's"},
 	{"/internal/input", nil, nil, "reads what a command line names"},
 	{"/internal/journal", nil, nil, "writes and reads two files"},
@@ -44,6 +45,8 @@ var layers = []layer{
 var testImports = map[string][]string{
 	"/batch":     {""},                      // brood.Init
 	"/cmd/brood": {"", "/internal/journal"}, // the crash test compares the journal with the facts
+
+	"/internal/futex": {"/internal/shm"}, // memory to sleep on
 }
 
 // testModules are modules that only tests use.
