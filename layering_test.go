@@ -34,6 +34,8 @@ var layers = []layer{
 		"policies are pure: state, event and time in, decisions out"},
 	{"/internal/child", []string{"/internal/cgroup"}, []string{"golang.org/x/sys"},
 		"the only place that starts processes, and one of few with raw system calls"},
+	{"/internal/segment", []string{"/internal/shm"}, nil,
+		"who owns which memory; what it maps is shm's business"},
 	{"/internal/ring", []string{"/internal/futex", "/internal/shm"}, nil,
 		"frames between two processes: it knows words and bells, and nothing of what the frames say"},
 	{"/internal/shm", nil, []string{"golang.org/x/sys"}, "one of few places with raw system calls, and the lowest"},
