@@ -58,6 +58,9 @@ func Create(name string, size int) (*Memory, error) {
 		file.Close()
 		return nil, err
 	}
+	// All pages are entered into the page table at once: at the first touch of each,
+	// it takes twice as long. Before Linux 5.14 it is at the first touch.
+	_ = unix.Madvise(m.data, unix.MADV_POPULATE_WRITE)
 	return m, nil
 }
 
