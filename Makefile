@@ -33,6 +33,7 @@ fuzz: ## each fuzz test for a minute
 	$(GO) test -fuzz FuzzTemplate -fuzztime 1m ./batch
 	$(GO) test -fuzz FuzzLoad -fuzztime 1m ./internal/journal
 	$(GO) test -fuzz FuzzRow -fuzztime 1m ./internal/journal
+	$(GO) test -fuzz FuzzConsumer -fuzztime 1m ./internal/ring
 
 bench: ## compare with xargs, GNU parallel and others
 	cd bench && $(GO) run . -o ../docs/BENCHMARKS.md

@@ -100,7 +100,7 @@ func (h *host) hasRoom() bool {
 	if h.state != hostServing {
 		return false
 	}
-	if h.pool.o.sockets {
+	if h.pool.outbox == nil { // what was sent can't be taken back
 		return len(h.flights) == 0
 	}
 	return len(h.flights) < prefetch
@@ -221,7 +221,7 @@ func (h *host) prepare() (spec *child.Spec, given []*os.File, err error) {
 		far.Close()
 		return nil, nil, err
 	}
-	ways, rings, err := link.NewHost(conn, !p.o.sockets)
+	ways, rings, err := link.NewHost(conn, p.outbox)
 	if err != nil {
 		conn.Close()
 		closeAll([]*os.File{far, crash})
@@ -352,13 +352,22 @@ func (h *host) checkGone() {
 	mine := h.reader == readerNone
 	if mine {
 		h.reader = readerBury
+	} else {
+		h.ways.Retain() // the reader may be faster, and bury it
 	}
 	p.mu.Unlock()
 	if mine {
 		h.bury()
-	} else {
-		h.rx.Wake()
+		return
 	}
+	h.rx.Wake()
+	h.ways.Release()
+}
+
+// ring wakes the worker. The caller has retained its ways under mu.
+func (h *host) ring() {
+	h.tx.Ring()
+	h.ways.Release()
 }
 
 // readLoop is the worker's reader, whenever it is kicked.

@@ -38,6 +38,12 @@ var layers = []layer{
 		"the way to a worker: it carries frames and descriptors, and knows no functions"},
 	{"/internal/strand", nil, nil, "an identity in a context"},
 	{"/internal/wire", nil, []string{"github.com/fxamacker/cbor/v2"}, "the shape of values and messages, and the only user of the codec"},
+	{"/internal/segment", []string{"/internal/shm"}, nil,
+		"who owns which memory; what it maps is shm's business"},
+	{"/internal/ring", []string{"/internal/futex", "/internal/shm"}, nil,
+		"frames between two processes: it knows words and bells, and nothing of what the frames say"},
+	{"/internal/shm", nil, []string{"golang.org/x/sys"}, "one of few places with raw system calls, and the lowest"},
+	{"/internal/futex", nil, nil, "one of few places with raw system calls, and the lowest"},
 	{"/internal/cgroup", nil, nil, "reads files of the kernel's"},
 	{"/internal/input", nil, nil, "reads what a command line names"},
 	{"/internal/journal", nil, nil, "writes and reads two files"},
@@ -47,6 +53,8 @@ var layers = []layer{
 var testImports = map[string][]string{
 	"/batch":     {""},                      // brood.Init
 	"/cmd/brood": {"", "/internal/journal"}, // the crash test compares the journal with the facts
+
+	"/internal/futex": {"/internal/shm"}, // memory to sleep on
 }
 
 // testModules are modules that only tests use.

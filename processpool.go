@@ -117,7 +117,6 @@ func newPool(o PoolOptions) (*pool, error) {
 	p := &pool{o: o, gate: newGate(o.MaxPending), want: o.Workers, finished: make(chan struct{}), deaths: make(map[string]int)}
 	if !o.sockets {
 		p.outbox = link.NewOutbox()
-		p.o.sockets = p.outbox == nil
 	}
 	p.parent = identityOf(mainStrand())
 	return p, nil
@@ -196,7 +195,7 @@ func (p *pool) take(t *Task) error {
 	p.mu.Unlock()
 	t.enter(p)
 	if h != nil {
-		h.tx.Ring()
+		h.ring()
 		if kick {
 			h.kick <- struct{}{}
 		}
@@ -228,7 +227,7 @@ func (p *pool) callDirect(ctx context.Context, t *Task) {
 	if h == nil {
 		return // the caller waits for the future
 	}
-	h.tx.Ring()
+	h.ring()
 	if mine {
 		h.readFor(ctx, t)
 	}
@@ -242,14 +241,15 @@ func (p *pool) refuse() error {
 	return p.broken
 }
 
-// assign puts a task into a worker's ring and returns the worker, or queues it and
-// returns nil. Called with mu held.
+// assign puts a task into a worker's ring and returns the worker, whose ways the
+// caller releases, or queues it and returns nil. Called with mu held.
 func (p *pool) assign(t *Task) *host {
 	if p.queued == 0 {
 		if h := p.leastBusy(); h != nil && p.put(h, t) {
 			if h.state != hostServing { // that was its last one
 				p.reconcile(time.Now())
 			}
+			h.ways.Retain()
 			return h
 		}
 	}
@@ -402,8 +402,10 @@ func (p *pool) cancelTask(t *Task, cause error) {
 			break
 		}
 		p.cancelFlight(h, i, cause)
+		h.ways.Retain()
 		p.mu.Unlock()
 		h.rx.Wake() // a Call that reads for itself has to look at its context
+		h.ways.Release()
 		return
 	}
 	if t.pool.phase.CompareAndSwap(phaseQueued, phaseGone) {

@@ -1,10 +1,12 @@
 package link
 
 import (
+	"context"
 	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/brood-go/brood/internal/wire"
 )
@@ -14,20 +16,26 @@ import (
 const Large = 64 << 10
 
 // Host is the parent's end of the way to a worker.
+//
+// The rings' memory is unmapped with the last user, so whoever calls a method of
+// Sender or Receiver without being sure that Close was not called retains the host
+// before, where it is sure.
 type Host struct {
 	conn   *Conn
 	stream *Stream // nil with rings
 	rings  *rings  // nil with a stream
+	outbox *Outbox // of the arguments; nil with a stream
 	users  atomic.Int32
 	once   sync.Once
 }
 
-// NewHost makes the parent's end, with rings or without. The file, nil without, is
-// for the worker to inherit; the caller closes it once it is inherited.
-func NewHost(c *Conn, withRings bool) (*Host, *os.File, error) {
-	h := &Host{conn: c}
+// NewHost makes the parent's end: with rings and the memory of an Outbox, or, if that
+// is nil, over the connection. The file, nil without rings, is for the worker to
+// inherit; the caller closes it once it is inherited.
+func NewHost(c *Conn, o *Outbox) (*Host, *os.File, error) {
+	h := &Host{conn: c, outbox: o}
 	h.users.Store(1)
-	if !withRings {
+	if o == nil {
 		h.stream = NewStream(c, true)
 		return h, nil, nil
 	}
@@ -36,6 +44,7 @@ func NewHost(c *Conn, withRings bool) (*Host, *os.File, error) {
 		return nil, nil, err
 	}
 	h.rings = r
+	o.join(h)
 	return h, f, nil
 }
 
@@ -74,52 +83,81 @@ func (h *Host) Deliver(m *Message) {
 	}
 }
 
-// Keep notes a result in memory of its own, so that it can be read after the
-// frame is released and the worker is gone. It is released with Release, or by the
-// garbage collector.
-func (h *Host) Keep(frame []byte) *Kept {
-	h.users.Add(1)
-	k := &Kept{ref: append([]byte(nil), frame...), host: h}
-	k.drop = runtime.AddCleanup(k, func(h *Host) { h.release() }, h)
-	return k
-}
+// Retain adds a user of the memory, who will call Release.
+func (h *Host) Retain() { h.users.Add(1) }
 
-// Close gives up this end. Its memory goes with the last result that is kept.
-func (h *Host) Close() {
-	h.once.Do(h.release)
-}
-
-func (h *Host) release() {
+// Release ends a user's part.
+func (h *Host) Release() {
 	if h.users.Add(-1) == 0 && h.rings != nil {
 		h.rings.close()
 	}
 }
 
+// Close gives up this end. Its memory goes with the last user.
+func (h *Host) Close() {
+	h.once.Do(func() {
+		if h.outbox != nil {
+			h.outbox.leave(h)
+		}
+		h.Release()
+	})
+}
+
+// Keep notes a result in memory of its own, so that it can be read after the
+// frame is released and the worker is gone. It is released with Release, or by the
+// garbage collector.
+func (h *Host) Keep(frame []byte) *Kept {
+	h.Retain()
+	u := unread{h, append([]byte(nil), frame...)}
+	k := &Kept{unread: u}
+	k.drop = runtime.AddCleanup(k, unread.giveBack, u)
+	return k
+}
+
+// unread is a result that nobody reads.
+type unread struct {
+	host *Host
+	ref  []byte
+}
+
+// giveBack tells the worker that the memory is free, if it has told of it.
+func (u unread) giveBack() {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, done, err := u.host.rings.open(ctx, u.ref); err == nil {
+		done()
+	}
+	u.host.Release()
+}
+
 // Kept is a result in memory of its own.
 type Kept struct {
-	ref  []byte
-	host *Host
+	unread
 	done func()
 	drop runtime.Cleanup
 }
 
+// openTimeout bounds the wait for a descriptor. It was sent before the frame that
+// refers to it, but by another way.
+const openTimeout = 10 * time.Second
+
 // Bytes is the result, valid until Release.
-func (k *Kept) Bytes() ([]byte, error) {
-	b, done, err := k.host.rings.open(k.ref)
-	k.done = done
+func (k *Kept) Bytes() (b []byte, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
+	b, k.done, err = k.host.rings.open(ctx, k.ref)
 	return b, err
 }
 
 // Release gives the memory back. It is called once.
 func (k *Kept) Release() {
 	k.drop.Stop()
-	if k.done == nil { // never read: the worker is told all the same
-		_, k.done, _ = k.host.rings.open(k.ref)
+	if k.done == nil {
+		k.giveBack()
+		return
 	}
-	if k.done != nil {
-		k.done()
-	}
-	k.host.release()
+	k.done()
+	k.host.Release()
 }
 
 // Guest is the worker's end.
@@ -173,7 +211,9 @@ func (g *Guest) Deliver(m *Message) {
 }
 
 // Open is the argument that a frame refers to, valid until done is called.
-func (g *Guest) Open(frame []byte) (b []byte, done func(), err error) { return g.rings.open(frame) }
+func (g *Guest) Open(frame []byte) (b []byte, done func(), err error) {
+	return g.rings.open(context.Background(), frame)
+}
 
 // Place says how a result travels: as it is, or by a reference to memory into which
 // it was copied.

@@ -3,6 +3,7 @@
 package link
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -16,15 +17,17 @@ type rings struct{}
 
 var errRings = fmt.Errorf("link: rings in shared memory need Linux: %w", errors.ErrUnsupported)
 
-func newRings() (*rings, *os.File, error)                     { return nil, nil, errRings }
-func openRings(uintptr) (*rings, error)                       { return nil, errRings }
-func (*rings) sender() Sender                                 { return nil }
-func (*rings) receiver() Receiver                             { return nil }
-func (*rings) introduce(*Conn, *Held) []byte                  { return nil }
-func (*rings) deliver(*Message)                               {}
-func (*rings) open([]byte) (b []byte, done func(), err error) { return nil, nil, errRings }
-func (*rings) hand(*Conn, []byte) ([]byte, error)             { return nil, errRings }
-func (*rings) close()                                         {}
+func newRings() (*rings, *os.File, error)         { return nil, nil, errRings }
+func openRings(uintptr) (*rings, error)           { return nil, errRings }
+func (*rings) sender() Sender                     { return nil }
+func (*rings) receiver() Receiver                 { return nil }
+func (*rings) introduce(*Conn, *Held) []byte      { return nil }
+func (*rings) deliver(*Message)                   {}
+func (*rings) hand(*Conn, []byte) ([]byte, error) { return nil, errRings }
+func (*rings) close()                             {}
+func (*rings) open(context.Context, []byte) (b []byte, done func(), err error) {
+	return nil, nil, errRings
+}
 
 // Outbox keeps large arguments, on Linux.
 type Outbox struct{}
@@ -43,3 +46,6 @@ func (*Outbox) Close() {}
 
 // Release does nothing.
 func (*Held) Release() {}
+
+func (*Outbox) join(*Host)  {}
+func (*Outbox) leave(*Host) {}

@@ -1,0 +1,12 @@
+// Package shm is memory that processes share: a sealed memfd, mapped. It has no
+// name anywhere, so nothing is left when its last descriptor and mapping go.
+// Linux only; elsewhere the package is empty.
+//
+// # Trust
+//
+// The seals keep a peer from changing the size, so no access inside a mapping is
+// outside the file. Storage is allocated before it is mapped, so that a lack of
+// memory is an error of Create and not a SIGBUS at a later store. A peer may still
+// punch holes, which read as zeros, and write whatever it likes, which the users of
+// the bytes have to check.
+package shm
