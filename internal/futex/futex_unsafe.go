@@ -49,10 +49,10 @@ func Wait(w *atomic.Uint32, old uint32, timeout time.Duration) error {
 
 // Wake wakes up to n sleepers and returns how many there were.
 //
-// The runtime is not told (RawSyscall6), which saves some 30 ns of a call of 150
-// ns to 2 µs: waking takes the lock of one hash bucket, never sleeps, and waits for no
-// other process. The one exception is a page that was swapped out, which our own
-// store has brought back just before.
+// The runtime is not told (RawSyscall6), so that it never takes the processor away from
+// a goroutine on its way through; in time that saves about 10 of 380 ns. Waking takes the lock of
+// one hash bucket, never sleeps, and waits for no other process. The one exception is a
+// page that was swapped out, which our own store has brought back just before.
 func Wake(w *atomic.Uint32, n int) int {
 	woken, _, errno := syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(w)), wake, uintptr(min(n, All)), 0, 0, 0)
 	if errno != 0 {

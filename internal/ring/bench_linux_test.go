@@ -10,39 +10,49 @@ import (
 )
 
 // BenchmarkRoundTrip is one frame there and back between two processes, beside what
-// the kernel takes for two wake-ups alone. The busy ones have a process on every processor
-// that never sleeps.
+// the kernel takes for two wake-ups alone. Beside the busy ones, a process on every
+// processor never sleeps. A crowd is as many pairs as there are processors.
 func BenchmarkRoundTrip(b *testing.B) {
-	for _, busy := range []bool{false, true} {
-		name := "idle"
-		if busy {
-			name = "busy"
-		}
-		load := func(b *testing.B) {
-			for range runtime.NumCPU() {
-				if busy {
-					b.Cleanup(start(b, "load", 0).close)
+	for _, load := range []string{"idle", "busy", "crowd"} {
+		if load != "crowd" {
+			b.Run(load+"/futex", func(b *testing.B) {
+				hogs(b, load)
+				p := start(b, "futex", 0)
+				b.Cleanup(p.close)
+				for w := p.mem.Uint32(0); b.Loop(); {
+					bare(b, w)
 				}
-			}
+			})
 		}
-		b.Run(name+"/futex", func(b *testing.B) {
-			load(b)
-			p := start(b, "futex", 0)
-			b.Cleanup(p.close)
-			for w := p.mem.Uint32(0); b.Loop(); {
-				bare(b, w)
-			}
-		})
-		for _, spin := range []int{0, 30, 100, 300, 1000, 3000, 10000, 30000} {
-			b.Run(fmt.Sprintf("%s/spin=%d", name, spin), func(b *testing.B) {
-				load(b)
+		for _, spin := range []int{0, 100, 300, 1000, 3000, 10000} {
+			b.Run(fmt.Sprintf("%s/spin=%d", load, spin), func(b *testing.B) {
+				hogs(b, load)
+				if load == "crowd" {
+					b.SetParallelism(1)
+					b.RunParallel(func(pb *testing.PB) {
+						p := start(b, "echo", spin)
+						for frame := make([]byte, 64); pb.Next(); {
+							roundTrip(b, p, spin, frame)
+						}
+						p.close()
+					})
+					return
+				}
 				p := start(b, "echo", spin)
 				b.Cleanup(p.close)
-				frame := make([]byte, 64)
-				for b.Loop() {
+				for frame := make([]byte, 64); b.Loop(); {
 					roundTrip(b, p, spin, frame)
 				}
 			})
+		}
+	}
+}
+
+// hogs keeps every processor busy.
+func hogs(b *testing.B, load string) {
+	for range runtime.NumCPU() {
+		if load == "busy" {
+			b.Cleanup(start(b, "load", 0).close)
 		}
 	}
 }
@@ -112,4 +122,11 @@ func BenchmarkEntry(b *testing.B) {
 			c.Release()
 		}
 	}
+}
+
+// BenchmarkLook is one look of Wait, with its part of the offers to other goroutines.
+func BenchmarkLook(b *testing.B) {
+	_, c := pair(b, 1<<16)
+	left := b.N
+	c.Wait(b.N+1, func() bool { left--; return left < 0 })
 }

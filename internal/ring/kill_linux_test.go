@@ -18,7 +18,8 @@ func kills() int {
 }
 
 func TestPingPong(t *testing.T) {
-	for _, spin := range []int{0, Spin} {
+	rnd := rand.New(rand.NewPCG(13, 14))
+	for _, spin := range []int{0, Spin, -1} {
 		p := start(t, "echo", spin)
 		buf := make([]byte, 64)
 		for seq := range uint64(50000) {
@@ -28,7 +29,7 @@ func TestPingPong(t *testing.T) {
 			}
 			p.out.Ring()
 			for {
-				p.in.Wait(spin, p.dead.Load)
+				p.in.Wait(vary(rnd, spin), p.dead.Load)
 				payload, ok, err := p.in.Next()
 				if err != nil || p.dead.Load() {
 					t.Fatalf("%v, peer dead %v", err, p.dead.Load())

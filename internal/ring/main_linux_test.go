@@ -46,9 +46,10 @@ func never() bool { return false }
 // play does what a role says, for ever.
 func play(role string, n int, in *Consumer, out *Producer, mem *shm.Memory) {
 	switch role {
-	case "echo": // n is the spin
+	case "echo": // n is the spin, -1: it varies
+		rnd := rand.New(rand.NewPCG(11, 12))
 		for {
-			payload, ok := next(in, n)
+			payload, ok := next(in, vary(rnd, n))
 			if !ok {
 				continue
 			}
@@ -94,6 +95,14 @@ func play(role string, n int, in *Consumer, out *Producer, mem *shm.Memory) {
 			runtime.Gosched()
 		}
 	}
+}
+
+// vary is a spin; one that varies meets every moment at which a peer may fall asleep.
+func vary(rnd *rand.Rand, spin int) int {
+	if spin < 0 {
+		return rnd.IntN(400)
+	}
+	return spin
 }
 
 // next waits for an entry.
