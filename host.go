@@ -507,8 +507,8 @@ func (h *host) deliver(res *wire.Response, body []byte) (fed, ok bool) {
 		raw.bytes = append([]byte(nil), body...)
 	}
 	h.rx.Release()
-	p.count(true)
 	t.resolve(raw)
+	p.checkDrained()
 	return fed, true
 }
 
@@ -522,18 +522,7 @@ func (p *pool) fail(t *Task, f *flight, err error) {
 		return
 	}
 	p.mu.Unlock()
-	p.count(false)
 	t.fail(t.explain(err))
-}
-
-func (p *pool) count(ok bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if ok {
-		p.done++
-	} else {
-		p.failed++
-	}
 	p.checkDrained()
 }
 

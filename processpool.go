@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/brood-go/brood/internal/link"
@@ -63,7 +64,7 @@ type pool struct {
 	want     int // serving workers, by Workers or Resize
 	made     int // processes ever started
 	nextID   uint64
-	draining bool
+	draining atomic.Bool // set under mu
 	closing  bool
 	broken   error
 	failures int       // of starts, since the last worker that got ready
@@ -72,8 +73,8 @@ type pool struct {
 	timer    *time.Timer
 	finished chan struct{} // closed once closing and every process is gone
 
-	done, failed int64
-	deaths       map[string]int
+	tally  tally
+	deaths map[string]int
 }
 
 // prefetch is how many calls are put into the ring of one worker, with the one
@@ -235,7 +236,7 @@ func (p *pool) callDirect(ctx context.Context, t *Task) {
 
 // refuse says why no more tasks are taken. Called with mu held.
 func (p *pool) refuse() error {
-	if p.closing || p.draining {
+	if p.closing || p.draining.Load() {
 		return ErrClosed
 	}
 	return p.broken
@@ -244,6 +245,7 @@ func (p *pool) refuse() error {
 // assign puts a task into a worker's ring and returns the worker, whose ways the
 // caller releases, or queues it and returns nil. Called with mu held.
 func (p *pool) assign(t *Task) *host {
+	t.tally = &p.tally
 	if p.queued == 0 {
 		if h := p.leastBusy(); h != nil && p.put(h, t) {
 			if h.state != hostServing { // that was its last one
@@ -398,7 +400,6 @@ func (p *pool) cancelTask(t *Task, cause error) {
 			if len(h.flights) == 0 {
 				p.becameIdle(h)
 			}
-			p.checkDrained()
 			break
 		}
 		p.cancelFlight(h, i, cause)
@@ -410,10 +411,10 @@ func (p *pool) cancelTask(t *Task, cause error) {
 	}
 	if t.pool.phase.CompareAndSwap(phaseQueued, phaseGone) {
 		p.queued--
-		p.checkDrained()
 	}
 	p.mu.Unlock()
 	t.fail(cause)
+	p.checkDrained()
 }
 
 // cancelFlight ends the context of a call that a worker has taken, and has the
@@ -474,9 +475,9 @@ func (p *pool) Resize(workers int) error {
 func (p *pool) Shutdown(ctx context.Context) error {
 	p.gate.shut()
 	p.mu.Lock()
-	p.draining = true
-	p.checkDrained()
+	p.draining.Store(true)
 	p.mu.Unlock()
+	p.checkDrained()
 	select {
 	case <-p.finished:
 		return nil
@@ -518,10 +519,14 @@ func (p *pool) beginClose() {
 	}
 }
 
-// checkDrained closes a pool that is shut down and has no task left. Called with mu
-// held.
+// checkDrained closes a pool that is shut down and has no task left.
 func (p *pool) checkDrained() {
-	if !p.draining || p.closing || p.queued > 0 {
+	if !p.draining.Load() {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closing || p.queued > 0 {
 		return
 	}
 	for _, h := range p.hosts {
@@ -535,7 +540,7 @@ func (p *pool) checkDrained() {
 // Stats says how the pool is doing.
 func (p *pool) Stats() Stats {
 	p.mu.Lock()
-	s := Stats{Workers: p.want, Queued: p.queued, Done: p.done, Failed: p.failed, Deaths: make(map[string]int)}
+	s := Stats{Workers: p.want, Queued: p.queued, Done: p.tally.done.Load(), Failed: p.tally.failed.Load(), Deaths: make(map[string]int)}
 	for why, n := range p.deaths {
 		s.Deaths[why] = n
 	}

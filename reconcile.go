@@ -237,14 +237,12 @@ func (h *host) bury() {
 	p.mu.Unlock()
 
 	for _, f := range victims {
-		err := h.outcome(&f)
-		p.count(false)
-		f.task.fail(err)
+		f.task.fail(h.outcome(&f))
 	}
 	for _, t := range lost {
-		p.count(false)
 		t.fail(p.lastWord(h, t))
 	}
+	p.checkDrained()
 	close(h.kick)
 	h.close()
 	close(h.over)

@@ -60,6 +60,7 @@ type Task struct {
 
 	won     atomic.Bool
 	settled atomic.Bool
+	tally   *tally // of the pool that has taken it, or nil
 
 	mu        sync.Mutex
 	place     place
@@ -164,12 +165,26 @@ func (t *Task) cancel(cause error) bool {
 	return true
 }
 
+// tally counts the tasks of a pool that have their outcome.
+type tally struct{ done, failed atomic.Int64 }
+
+func (y *tally) count(ok bool) {
+	if ok {
+		y.done.Add(1)
+	} else {
+		y.failed.Add(1)
+	}
+}
+
 // win gains the right to settle the task.
 func (t *Task) win() bool { return t.won.CompareAndSwap(false, true) }
 
 // settle publishes the outcome. Only who has won the task calls it, once.
 func (t *Task) settle(err error) {
 	t.err = err
+	if t.tally != nil { // before anybody can know of it
+		t.tally.count(err == nil)
+	}
 	t.mu.Lock()
 	t.settled.Store(true)
 	done, callbacks, watchers := t.done, t.callbacks, t.watchers

@@ -35,7 +35,7 @@ type ThreadPool struct {
 	closing bool
 	drained chan struct{} // closed once closing and nothing is left; nil before
 
-	done, failed atomic.Int64
+	tally tally
 }
 
 // threadWorker is a name for the goroutines that take it, one at a time.
@@ -100,6 +100,7 @@ func (p *ThreadPool) take(t *Task) error {
 		p.mu.Unlock()
 		return ErrClosed
 	}
+	t.tally = &p.tally
 	p.queue.push(t)
 	p.queued++
 	w := p.idleWorker()
@@ -183,11 +184,6 @@ func (p *ThreadPool) run(w *threadWorker, t *Task) {
 	defer func() {
 		if t.pool.timer != nil {
 			t.pool.timer.Stop()
-		}
-		if t.settled.Load() && t.err == nil { // else it was abandoned meanwhile
-			p.done.Add(1)
-		} else {
-			p.failed.Add(1)
 		}
 		p.mu.Lock()
 		delete(p.running, t)
@@ -312,5 +308,5 @@ func (p *ThreadPool) checkDrained() {
 func (p *ThreadPool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return Stats{Workers: p.limit, Queued: p.queued, Running: len(p.running), Done: p.done.Load(), Failed: p.failed.Load()}
+	return Stats{Workers: p.limit, Queued: p.queued, Running: len(p.running), Done: p.tally.done.Load(), Failed: p.tally.failed.Load()}
 }
