@@ -88,7 +88,7 @@ func (f *Func[A, R]) Idempotent() *Func[A, R] {
 
 // Bind joins a function and its argument, for PoolOptions.Initializer.
 func (f *Func[A, R]) Bind(arg A) *Bound {
-	return &Bound{entry: f.entry, encode: func() (wire.Kind, []byte, error) { return wire.Encode(&arg, nil) }}
+	return &Bound{entry: f.entry, encode: func() (wire.Kind, []byte, error) { return encodeGuarded(f.entry, &arg) }}
 }
 
 // Bound is a function with its argument. Make it with Func.Bind.
@@ -195,8 +195,16 @@ func (c *call[A, R]) value() any { return c.arg }
 
 // encode implements body. The bytes may be those of the argument itself.
 func (c *call[A, R]) encode() (k wire.Kind, b []byte, err error) {
-	err = guarded(c.f.entry.argCode, "encoding the argument of "+c.f.entry.name, func() error {
-		k, b, err = wire.Encode(&c.arg, c.scratch[:0])
+	if !c.f.entry.argCode {
+		return wire.Encode(&c.arg, c.scratch[:0])
+	}
+	return encodeGuarded(c.f.entry, &c.arg)
+}
+
+// encodeGuarded encodes a value whose type has a say in it.
+func encodeGuarded[T any](e *entry, v *T) (k wire.Kind, b []byte, err error) {
+	err = guarded("encoding the argument of "+e.name, func() (err error) {
+		k, b, err = wire.Encode(v, nil)
 		return err
 	})
 	return k, b, err
@@ -251,14 +259,14 @@ func (f *Func[A, R]) runEncoded(ctx context.Context, c *call[A, R]) (v R, err er
 
 // decode implements body: the result that came from another process.
 func (c *call[A, R]) decode(k wire.Kind, b []byte) (err error) {
-	var v R
-	err = guarded(c.f.entry.resultCode, "decoding the result of "+c.f.entry.name, func() error {
-		return wire.Decode(k, b, &v)
-	})
+	if !c.f.entry.resultCode {
+		err = wire.Decode(k, b, &c.result)
+	} else {
+		err = guarded("decoding the result of "+c.f.entry.name, func() error { return wire.Decode(k, b, &c.result) })
+	}
 	if err != nil {
 		return decodingError(c.f.entry, "result", err)
 	}
-	c.result = v
 	return nil
 }
 

@@ -311,10 +311,7 @@ func (h *host) receive(b []byte) {
 		err = errors.New("the worker was refused: " + rec.Refused)
 	} else if init := p.o.Initializer; init != nil {
 		rec.HasInit, rec.Init = true, init.entry.index
-		err = guarded(init.entry.argCode, "encoding the argument of "+init.entry.name, func() (err error) {
-			rec.InitKind, rec.InitArg, err = init.encode()
-			return err
-		})
+		rec.InitKind, rec.InitArg, err = init.encode()
 	}
 	p.mu.Lock()
 	if err != nil {

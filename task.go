@@ -347,12 +347,9 @@ func runCallbacks(fs []func()) {
 	}
 }
 
-// guarded calls f, and makes an error of a panic. If f runs the user's code, it is
+// guarded calls f, which runs the user's code, and makes an error of a panic. It is
 // given a goroutine of its own, so that runtime.Goexit ends that one alone.
-func guarded(usersCode bool, what string, f func() error) error {
-	if !usersCode {
-		return f()
-	}
+func guarded(what string, f func() error) error {
 	result := make(chan error, 1)
 	go func() {
 		err := ErrGoexit
