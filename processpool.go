@@ -412,6 +412,9 @@ func (p *pool) cancelTask(t *Task, cause error) {
 	if t.pool.phase.CompareAndSwap(phaseQueued, phaseGone) {
 		p.queued--
 	}
+	if p.once {
+		p.beginClose() // the process has nothing to do
+	}
 	p.mu.Unlock()
 	t.fail(cause)
 	p.checkDrained()
