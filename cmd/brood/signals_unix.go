@@ -39,7 +39,10 @@ func takePipeSignal() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) 
 // handleSignals begins to listen.
 func handleSignals(b *batch.Batch, p *progress) *signals {
 	s := &signals{b: b, p: p, ch: make(chan os.Signal, 16), quit: make(chan struct{})}
-	signal.Notify(s.ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGTSTP)
+	signal.Notify(s.ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGTSTP)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		signal.Notify(s.ch, syscall.SIGHUP)
+	}
 	s.done.Go(s.loop)
 	return s
 }
