@@ -177,6 +177,15 @@ func TestTerminal(t *testing.T) {
 			t.Errorf("exit code %d, screen %q", code, s.String())
 		}
 	})
+	t.Run("who forgot the input is told what is waited for", func(t *testing.T) {
+		cmd, tty, s := onTerminal(t, path, "run", "echo out-{}")
+		s.await(t, "brood: inputs are read from the terminal")
+		fmt.Fprint(tty, "a\n\x04")
+		s.await(t, "out-a")
+		if code := exit(cmd); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+	})
 	t.Run("a failure is told without being asked", func(t *testing.T) {
 		cmd, _, s := onTerminal(t, path, "run", "exit {}", ":::", "0", "3")
 		s.await(t, "brood: 2 jobs done, 1 failed (1 exit)")
