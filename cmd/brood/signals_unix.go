@@ -43,6 +43,9 @@ func handleSignals(b *batch.Batch, p *progress) *signals {
 	if !signal.Ignored(syscall.SIGHUP) { // nohup
 		signal.Notify(s.ch, syscall.SIGHUP)
 	}
+	if !signal.Ignored(syscall.SIGQUIT) { // in the background of a script
+		signal.Notify(s.ch, syscall.SIGQUIT)
+	}
 	s.done.Go(s.loop)
 	return s
 }
@@ -82,6 +85,9 @@ func (s *signals) handle(sig os.Signal) {
 	case syscall.SIGTERM:
 		s.stopping(sig)
 		s.b.Terminate()
+	case syscall.SIGQUIT: // without it: a dump of goroutines, and exit code 2 as of two failed jobs
+		s.stopping(sig)
+		s.b.Kill()
 	case syscall.SIGUSR1:
 		s.list()
 	case syscall.SIGTSTP:

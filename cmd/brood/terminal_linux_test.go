@@ -124,6 +124,15 @@ func TestTerminal(t *testing.T) {
 			t.Error("the next job was started")
 		}
 	})
+	t.Run("Ctrl-\\ kills at once", func(t *testing.T) {
+		cmd, tty, s := onTerminal(t, path, "run", "--lb", `trap "" TERM INT QUIT; echo ready; while :; do :; done`, ":::", "a")
+		s.await(t, "ready")
+		tty.Write([]byte{28})
+		s.await(t, "stopped by quit: 1 done, 0 read but not run")
+		if code := exit(cmd); code != 1 || strings.Contains(s.String(), "goroutine") {
+			t.Errorf("exit code %d, screen %q", code, s.String())
+		}
+	})
 	t.Run("Ctrl-Z and fg reach the job that has the terminal", func(t *testing.T) {
 		cmd, tty, s := onTerminal(t, path, "run", "--tty", `echo pid $$; read x; echo "got $x {}"`, ":::", "a")
 		s.await(t, "pid ")
