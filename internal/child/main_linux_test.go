@@ -3,6 +3,7 @@ package child
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -118,13 +119,24 @@ func parent(mode string, argv []string) {
 func tell(mode string, p *Proc, out *tap) {
 	line := out.line("ready")
 	if mode == "paused" {
-		if err := p.Pause(context.Background()); err != nil {
+		if err := pause(p); err != nil {
 			line = err.Error()
 		}
 	}
 	fmt.Println(line)
 	if os.Getenv("PARENT_VERBOSE") != "" {
 		fmt.Print(out.text())
+	}
+}
+
+// pause pauses p. On a busy machine that may take more than one call: each says
+// after 100 ms that the tree runs on.
+func pause(p *Proc) error {
+	for end := time.Now().Add(10 * time.Second); ; {
+		err := p.Pause(context.Background())
+		if !errors.Is(err, ErrNotPaused) || time.Now().After(end) {
+			return err
+		}
 	}
 }
 
