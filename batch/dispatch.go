@@ -317,12 +317,11 @@ func (b *Batch) obey(d sched.Decision) {
 
 // hold pauses or resumes. An error means that the tree runs on, or has ended:
 // the policy sees neither, it will decide anew at the next event.
-func hold(p Running, pause bool) {
+func hold(p Running, pause bool) error {
 	if pause {
-		p.Pause(context.Background())
-	} else {
-		p.Resume()
+		return p.Pause(context.Background())
 	}
+	return p.Resume()
 }
 
 // wakeSlot makes sure that somebody takes a runnable job. Called with mu held.
@@ -615,10 +614,17 @@ func (b *Batch) holdAll(pause bool) {
 	b.mu.Unlock()
 	var all sync.WaitGroup
 	for _, p := range procs {
-		all.Go(func() { hold(p, pause) })
+		all.Go(func() {
+			for end := time.Now().Add(pauseFor); errors.Is(hold(p, pause), ErrNotPaused) && time.Now().Before(end); {
+			}
+		})
 	}
 	all.Wait()
 }
+
+// pauseFor bounds how long Pause tries: on a busy machine a tree may not stand
+// still within the time that one try gives it.
+const pauseFor = 2 * time.Second
 
 // Stats is a look at a batch.
 type Stats struct {

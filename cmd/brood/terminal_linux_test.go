@@ -125,8 +125,8 @@ func TestTerminal(t *testing.T) {
 		}
 	})
 	t.Run("Ctrl-\\ kills at once", func(t *testing.T) {
-		cmd, tty, s := onTerminal(t, path, "run", "--lb", `trap "" TERM INT QUIT; echo ready; while :; do :; done`, ":::", "a")
-		s.await(t, "ready")
+		cmd, tty, s := onTerminal(t, path, "run", "--lb", `trap "" TERM INT QUIT; echo {} is ready; while :; do :; done`, ":::", "a")
+		s.await(t, "a is ready")
 		tty.Write([]byte{28})
 		s.await(t, "stopped by quit: 1 done, 0 read but not run")
 		if code := exit(cmd); code != 1 || strings.Contains(s.String(), "goroutine") {
