@@ -137,10 +137,24 @@ func (s *signals) list() {
 }
 
 // suspend is Ctrl-Z: the jobs stand still, then brood does; with fg they go on.
+// kill returns before every thread of ours stands still, so that what comes after
+// the stop waits for SIGCONT: the jobs would run on while we are stopped.
 func (s *signals) suspend() {
+	if os.Getpid() == 1 {
+		return // the first process of a container can't stop itself
+	}
+	cont := make(chan os.Signal, 1)
+	signal.Notify(cont, syscall.SIGCONT)
+	defer signal.Stop(cont)
 	s.p.hide(true)
 	s.b.Pause()
-	syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	select {
+	case <-cont: // already
+	default:
+		if syscall.Kill(os.Getpid(), syscall.SIGSTOP) == nil {
+			<-cont
+		}
+	}
 	s.b.Resume()
 	s.p.hide(false)
 }
