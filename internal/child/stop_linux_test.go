@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -121,11 +122,12 @@ func TestLinger(t *testing.T) {
 // cleared its environment and lost its parent is not found. It must still not
 // hold up its job, though it holds the job's output.
 func TestStatedLimit(t *testing.T) {
-	const script = `env -i setsid sh -c 'echo ready $$; exec sleep 1000' & exit 0`
+	// The leader leaves once the other one is out, however busy the machine is.
+	const script = `env -i setsid sh -c 'echo ready $$; : > "$0"; exec sleep 1000' "$1" & while ! [ -e "$1" ]; do :; done`
 	t.Run("mark", func(t *testing.T) {
 		t.Setenv(noCgroupVar, "1")
 		s := open(t)
-		spec := sh(script)
+		spec := sh(script, filepath.Join(t.TempDir(), "out"))
 		spec.Linger = 50 * time.Millisecond
 		rep, out, _ := mustRun(t, s, spec)
 		pid := pids(out)[0]
@@ -139,7 +141,7 @@ func TestStatedLimit(t *testing.T) {
 		if s.v2 == nil {
 			t.Skip("no cgroup v2 subtree is writable here")
 		}
-		spec := sh(script)
+		spec := sh(script, filepath.Join(t.TempDir(), "out"))
 		spec.Linger = 50 * time.Millisecond
 		rep, out, _ := mustRun(t, s, spec)
 		if pid := pids(out)[0]; alive(pid) || rep.Left != 1 {
