@@ -23,6 +23,10 @@ import (
 // roleVar makes the test binary play one of the programs below.
 const roleVar = "CHILD_TEST_ROLE"
 
+// testVar marks what this run of the tests starts: other packages' tests run
+// trees at the same time.
+const testVar = "CHILD_TEST_RUN"
+
 func init() { runtime.LockOSThread() } // main, and with it the role "main thread", stays on the main thread
 
 func TestMain(m *testing.M) {
@@ -30,6 +34,7 @@ func TestMain(m *testing.M) {
 	if role := os.Getenv(roleVar); role != "" {
 		os.Exit(play(role, os.Args[1:]))
 	}
+	os.Setenv(testVar, strconv.Itoa(os.Getpid()))
 	code := m.Run()
 	if left := leftovers(); left != "" {
 		fmt.Fprintln(os.Stderr, "left behind:", left)
@@ -42,6 +47,9 @@ func TestMain(m *testing.M) {
 func leftovers() string {
 	var out []string
 	for _, st := range scanTree(markVar+"=", 0) {
+		if !bytes.Contains(readSmall("/proc/"+strconv.Itoa(st.pid)+"/environ"), []byte(testVar+"="+os.Getenv(testVar)+"\x00")) {
+			continue
+		}
 		b, _ := os.ReadFile("/proc/" + strconv.Itoa(st.pid) + "/cmdline")
 		out = append(out, fmt.Sprintf("process %d %q", st.pid, b))
 	}
