@@ -377,6 +377,7 @@ func TestWardenDies(t *testing.T) {
 
 // The directory of a killed family whose warden was killed too is swept by the next one.
 func TestSweepStaleDirectory(t *testing.T) {
+	t.Setenv(noCgroupVar, "")
 	home, err := cgroupHome("")
 	if err != nil {
 		t.Skip("no cgroup v2 hierarchy here")
