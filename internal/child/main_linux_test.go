@@ -93,8 +93,10 @@ func play(role string, args []string) int {
 		}
 		spec := self("eat", "100")
 		spec.Memory = 30 << 20
-		spec.Stdin, _, _ = os.Pipe()
+		in, hold, _ := os.Pipe()
+		spec.Stdin = in
 		rep, _ := s.Run(spec, nil)
+		hold.Close() // not before: the collector would close a file that nobody holds, and the job end by itself
 		fmt.Println(rep.Reason, s.v1 != nil)
 		s.Close()
 	case "parent": // runs its arguments under supervision until it is killed
@@ -178,7 +180,7 @@ func sh(script string, args ...string) *Spec {
 
 // self is a Spec for the test binary in a role.
 func self(role string, args ...string) *Spec {
-	return &Spec{Path: executable(), Args: append([]string{"child.test"}, args...), Env: append(os.Environ(), roleVar+"="+role)}
+	return &Spec{Path: executable(), Args: append([]string{"child.test"}, args...), Env: append(withoutVars(os.Environ(), roleVar), roleVar+"="+role)}
 }
 
 // mustRun runs spec with its output kept.
