@@ -239,7 +239,8 @@ type Summary struct {
 	NotRun  int            // read, but not run because the batch was stopped
 	Skipped int            // ended in an earlier run
 	Halted  bool           // by Options.Halt
-	// HaltCode is the exit code of the job whose failure halted the batch.
+	// HaltCode is the exit code of the job whose failure halted a batch that
+	// was to halt at the first one.
 	HaltCode int
 	Start    time.Time
 	Wall     time.Duration
@@ -247,13 +248,19 @@ type Summary struct {
 	Wait     time.Duration // of all jobs together, from being read to the start
 	// Notes say what was noticed about a resumed input.
 	Notes []string
+
+	halt Halt // what halted it
 }
 
 // ExitCode is GNU parallel's: 0 if all is well, else the number of failed jobs
-// up to 100, 101 for more. A batch that was halted by failures ends with the code of
-// the job that halted it.
+// up to 100, 101 for more. A batch that was halted by the first failure ends with
+// that job's code, one that was halted by successes with 0: they were all that
+// was wanted.
 func (s *Summary) ExitCode() int {
-	if s.Halted && s.HaltCode != 0 {
+	switch {
+	case s.Halted && s.halt.On == OnSuccess:
+		return 0
+	case s.Halted && s.HaltCode != 0:
 		return s.HaltCode
 	}
 	return min(s.Failed, 101)

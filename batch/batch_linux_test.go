@@ -341,8 +341,9 @@ func TestHalt(t *testing.T) {
 		done, ok, code int
 	}{
 		{"soon,fail=1", []string{"true", "exit 7", "true", "true"}, 2, 1, 7},
-		{"soon,fail=2", []string{"exit 1", "true", "exit 5", "true"}, 3, 1, 5},
-		{"now,success=1", []string{"false", "true", "true"}, 2, 1, 1},
+		{"soon,fail=2", []string{"exit 1", "true", "exit 5", "true"}, 3, 1, 2},
+		{"now,success=1", []string{"false", "true", "true"}, 2, 1, 0},
+		{"soon,done=2", []string{"false", "true", "true"}, 2, 1, 1},
 		{"soon,done=2", []string{"true", "true", "true"}, 2, 2, 0},
 		{"soon,fail=3", []string{"false", "true", "false"}, 3, 1, 2},
 		{"now,fail=1", []string{"kill -TERM $$", "true"}, 1, 0, 143},
@@ -560,6 +561,51 @@ func (n *narrow) Open(slot int, use func(Slot, error)) {
 		return
 	}
 	local{}.Open(slot, use)
+}
+
+// Pause stops what runs, also what is just being started, and nothing starts
+// until Resume: the numbers that jobs write stand still.
+func TestPauseHoldsStarts(t *testing.T) {
+	b, err := New(Options{Slots: 4, Output: Lines, Stdout: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "ran")
+	jobs := func(yield func(Job, error) bool) {
+		for range 400 {
+			if !yield(Job{Command: Command{Text: "echo >> " + file + "; echo >> " + file}}, nil) {
+				return
+			}
+		}
+	}
+	size := func() int64 {
+		if fi, err := os.Stat(file); err == nil {
+			return fi.Size()
+		}
+		return 0
+	}
+	var sum Summary
+	var ended sync.WaitGroup
+	ended.Go(func() { sum, err = b.Each(t.Context(), jobs, func(*Result) error { return nil }) })
+	for next := int64(20); next < 400; next += 40 {
+		for size() < next {
+			runtime.Gosched()
+		}
+		b.Pause()
+		before := b.Stats()
+		n := size()
+		for range 2000 {
+			runtime.Gosched()
+		}
+		if s := b.Stats(); size() != n || s.Done > before.Done+4 || s.Queued != before.Queued && s.Jobs == before.Jobs {
+			t.Errorf("%d bytes written and %d jobs done while the batch was paused", size()-n, s.Done-before.Done)
+		}
+		b.Resume()
+	}
+	ended.Wait()
+	if err != nil || sum.OK != 400 || size() != 800 {
+		t.Errorf("%+v %v, %d", sum, err, size())
+	}
 }
 
 // A machine that has no room for all slots runs everything with fewer; without

@@ -27,10 +27,11 @@ import (
 // a time), policy (events are reported in order, and obeyed before the next
 // one), mu (everything else; held only for moments).
 //
-// Wake argument: a slot sleeps on work, the reader on room, Each on over. Who
+// Wake argument: a slot sleeps on work, the reader on room, Each and Pause on over. Who
 // adds a runnable job wakes one slot or opens one; who takes the last waiting
 // job below half of ReadAhead wakes the reader; who changes level or inputDone,
-// and a slot that leaves, wakes everybody. All of it happens under mu, and each
+// and a slot that leaves, wakes everybody; who decides the last start during a
+// Pause wakes it, and Resume the slots. All of it happens under mu, and each
 // sleeper looks at its condition under mu before it sleeps.
 type Batch struct {
 	o        Options
@@ -56,8 +57,10 @@ type Batch struct {
 	retries          map[*task]*time.Timer
 	waiting          int // read and not taken by a slot
 	waitingBytes     int
-	live             int // taken by a slot and not finished
-	outstanding      int // read and without a final result
+	live             int  // taken by a slot and not finished
+	starting         int  // of these, on the way to their start
+	held             bool // by Pause
+	outstanding      int  // read and without a final result
 	inputDone        bool
 	maxSlots         int
 	slots, idle      int
@@ -92,10 +95,11 @@ type task struct {
 	entry   *logged   // its place in the job log
 
 	// Guarded by Batch.mu.
-	slot    int     // where it runs, 0 while it waits
-	command string  // what runs there
-	proc    Running // nil until it is started
-	paused  bool    // the policy wants it paused
+	slot     int     // where it runs, 0 while it waits
+	starting bool    // taken by a slot; whether it runs is not known yet
+	command  string  // what runs there
+	proc     Running // nil until it is started
+	paused   bool    // the policy wants it paused
 }
 
 // queueBytes bounds the text of jobs that wait, beside their number.
@@ -108,6 +112,10 @@ func New(o Options) (*Batch, error) {
 	}
 	b := &Batch{o: o.withDefaults(), tasks: make(map[sched.Job]*task), retries: make(map[*task]*time.Timer)}
 	b.ownPath = o.Env != nil && !sameVar(o.Env, "PATH")
+	b.o.Env = slices.Clone(b.o.Env)
+	for _, name := range ownVars { // of a batch whose job this process is
+		b.o.Env = withoutVar(b.o.Env, name)
+	}
 	b.maxSlots = b.o.Slots
 	b.sum.Reasons = make(map[Reason]int)
 	b.work.L, b.room.L, b.over.L = &b.mu, &b.mu, &b.mu
@@ -309,12 +317,11 @@ func (b *Batch) obey(d sched.Decision) {
 
 // hold pauses or resumes. An error means that the tree runs on, or has ended:
 // the policy sees neither, it will decide anew at the next event.
-func hold(p Running, pause bool) {
+func hold(p Running, pause bool) error {
 	if pause {
-		p.Pause(context.Background())
-	} else {
-		p.Resume()
+		return p.Pause(context.Background())
 	}
+	return p.Resume()
 }
 
 // wakeSlot makes sure that somebody takes a runnable job. Called with mu held.
@@ -380,7 +387,7 @@ func (b *Batch) next(n int) *task {
 			b.wakeAll()
 			return nil
 		}
-		if len(b.runnable) > 0 && b.mayStart() {
+		if len(b.runnable) > 0 && !b.held && b.mayStart() {
 			break
 		}
 		b.idle++
@@ -394,6 +401,8 @@ func (b *Batch) next(n int) *task {
 		b.wakeSlot()
 	}
 	b.live++
+	b.starting++
+	t.starting = true
 	b.waiting--
 	b.waitingBytes -= t.size
 	if b.waiting <= b.o.ReadAhead/2 && b.waitingBytes <= queueBytes/2 {
@@ -485,7 +494,8 @@ func (b *Batch) count(r *Result) {
 		return
 	}
 	b.sum.Halted = true
-	if b.o.Halt.On == OnFail {
+	b.sum.halt = b.o.Halt
+	if b.o.Halt.On == OnFail && b.o.Halt.Count == 1 {
 		b.sum.HaltCode = r.Code()
 	}
 	if b.o.Halt.When == HaltNow {
@@ -514,6 +524,9 @@ func (b *Batch) setErr(err error) {
 func (b *Batch) outputError(t *task, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if t != nil && errors.Is(err, errTemp) {
+		err = fmt.Errorf("job %d: %w", t.seq, err)
+	}
 	b.setErr(err)
 	if t == nil || !errors.Is(err, errTemp) {
 		b.raise(terminating)
@@ -522,6 +535,18 @@ func (b *Batch) outputError(t *task, err error) {
 	b.raise(draining)
 	if t.proc != nil {
 		t.proc.Stop()
+	}
+}
+
+// startDecided notes that a task runs now, or will not. Called with mu held.
+func (b *Batch) startDecided(t *task) {
+	if !t.starting {
+		return
+	}
+	t.starting = false
+	b.starting--
+	if b.held {
+		b.over.Broadcast()
 	}
 }
 
@@ -564,8 +589,8 @@ func (b *Batch) press(t *task) {
 	}
 }
 
-// Pause stops all running jobs, and returns when they stand still; Resume lets
-// them run on. Jobs may still be started in between.
+// Pause stops all running jobs, and returns when they stand still; until Resume
+// no job is started.
 func (b *Batch) Pause() { b.holdAll(true) }
 
 // Resume ends a Pause.
@@ -573,6 +598,13 @@ func (b *Batch) Resume() { b.holdAll(false) }
 
 func (b *Batch) holdAll(pause bool) {
 	b.mu.Lock()
+	b.held = pause
+	if !pause {
+		b.work.Broadcast()
+	}
+	for b.held && b.starting > 0 { // a moment: until they are forked
+		b.over.Wait()
+	}
 	var procs []Running
 	for _, t := range b.tasks {
 		if t.proc != nil && !t.paused { // what the policy paused stays so
@@ -582,10 +614,17 @@ func (b *Batch) holdAll(pause bool) {
 	b.mu.Unlock()
 	var all sync.WaitGroup
 	for _, p := range procs {
-		all.Go(func() { hold(p, pause) })
+		all.Go(func() {
+			for end := time.Now().Add(pauseFor); errors.Is(hold(p, pause), ErrNotPaused) && time.Now().Before(end); {
+			}
+		})
 	}
 	all.Wait()
 }
+
+// pauseFor bounds how long Pause tries: on a busy machine a tree may not stand
+// still within the time that one try gives it.
+const pauseFor = 2 * time.Second
 
 // Stats is a look at a batch.
 type Stats struct {

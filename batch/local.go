@@ -2,6 +2,7 @@ package batch
 
 import (
 	"context"
+	"errors"
 
 	"github.com/brood-go/brood/internal/child"
 )
@@ -47,8 +48,15 @@ func (l localSlot) Run(s *Start, started func(Running)) (Report, error) {
 
 type localRunning struct{ p *child.Proc }
 
-func (r localRunning) PID() int                        { return r.p.PID() }
-func (r localRunning) Stop()                           { r.p.Stop(child.Cancelled) }
-func (r localRunning) Kill()                           { r.p.Kill(child.Cancelled) }
-func (r localRunning) Pause(ctx context.Context) error { return r.p.Pause(ctx) }
-func (r localRunning) Resume() error                   { return r.p.Resume() }
+func (r localRunning) PID() int      { return r.p.PID() }
+func (r localRunning) Stop()         { r.p.Stop(child.Cancelled) }
+func (r localRunning) Kill()         { r.p.Kill(child.Cancelled) }
+func (r localRunning) Resume() error { return r.p.Resume() }
+
+func (r localRunning) Pause(ctx context.Context) error {
+	err := r.p.Pause(ctx)
+	if errors.Is(err, child.ErrNotPaused) {
+		return ErrNotPaused
+	}
+	return err
+}

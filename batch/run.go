@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,9 @@ func (b *Batch) runJob(s Slot, n int, t *task, out *outputs) {
 	} else {
 		failed = b.try(s, t, cmd, r, out)
 	}
+	b.mu.Lock()
+	b.startDecided(t)
+	b.mu.Unlock()
 	final := r.OK() || t.try >= b.o.Tries || r.Reason == Cancelled || failed != nil || !b.going()
 	if final {
 		b.conclude(t, r, failed == nil && r.Reason != Cancelled)
@@ -106,6 +110,7 @@ func (b *Batch) try(s Slot, t *task, cmd Command, r *Result, out *outputs) error
 func (b *Batch) nowRuns(t *task, p Running) {
 	b.mu.Lock()
 	t.proc = p
+	b.startDecided(t)
 	b.press(t)
 	paused := t.paused
 	b.mu.Unlock()
@@ -118,9 +123,23 @@ func (b *Batch) nowRuns(t *task, p Running) {
 func (b *Batch) environ(t *task, slot int) []string {
 	env := make([]string, 0, len(b.o.Env)+len(t.job.Env)+5)
 	env = append(env, b.o.Env...)
-	env = append(env, t.job.Env...)
+	for _, v := range t.job.Env {
+		name, _, _ := strings.Cut(v, "=")
+		env = append(withoutVar(env, name), v)
+	}
 	seq, sl := strconv.Itoa(t.seq), strconv.Itoa(slot)
 	return append(env, "PARALLEL_SEQ="+seq, "PARALLEL_JOBSLOT="+sl, "BROOD_SEQ="+seq, "BROOD_SLOT="+sl)
+}
+
+// ownVars are the variables that every job gets.
+var ownVars = []string{"PARALLEL_SEQ", "PARALLEL_JOBSLOT", "BROOD_SEQ", "BROOD_SLOT"}
+
+// withoutVar removes a variable from env, in place. Of two values of one name
+// most programs see the first, but a shell the last.
+func withoutVar(env []string, name string) []string {
+	return slices.DeleteFunc(env, func(v string) bool {
+		return len(v) > len(name) && v[len(name)] == '=' && v[:len(name)] == name
+	})
 }
 
 // lines are the line writers of a running job.

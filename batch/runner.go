@@ -2,6 +2,7 @@ package batch
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"time"
@@ -32,11 +33,15 @@ type Running interface {
 	Stop()
 	// Kill ends the process tree at once. It does not wait.
 	Kill()
-	// Pause returns when the whole process tree uses no more CPU.
+	// Pause returns when the whole process tree uses no more CPU. ErrNotPaused says
+	// that it did not stand still in a short time and runs on; another try may do.
 	Pause(ctx context.Context) error
 	// Resume lets a paused tree run on.
 	Resume() error
 }
+
+// ErrNotPaused is returned by Running.Pause for a tree that runs on.
+var ErrNotPaused = errors.New("batch: the process tree did not stand still in time; it runs on")
 
 // Start is what a Slot is to start.
 type Start struct {

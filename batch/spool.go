@@ -120,7 +120,7 @@ func (s *spool) put(r *Result) (int64, error) {
 	}
 	if err != nil {
 		s.file.Truncate(s.end)
-		return 0, tempError(s.where(), err)
+		return 0, s.full(err)
 	}
 	offset := s.end
 	s.end += spoolHeader + int64(len(head)) + r.stdout.len() + r.stderr.len()
@@ -128,6 +128,14 @@ func (s *spool) put(r *Result) (int64, error) {
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// full is the error of a spool that can't be written.
+func (s *spool) full(err error) error {
+	if s.path == "" {
+		return tempError(s.where(), err)
+	}
+	return fmt.Errorf("%w: %w (with -k outputs wait for their turn beside the job log: free some space there, choose another directory for --joblog, or leave -k away)", errTemp, err)
+}
 
 func (s *spool) where() string {
 	if s.path != "" {

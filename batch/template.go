@@ -306,14 +306,15 @@ func transform(v, op string) string {
 	return v
 }
 
-// trimExt removes the last dot of the base name and what follows it, if
-// anything does.
+// trimExt removes the last dot of the base name and what follows it, as GNU
+// parallel does; but the names . and .. have no extension.
 func trimExt(v string) string {
-	i := strings.LastIndexByte(v, '.')
-	if i < 0 || i == len(v)-1 || strings.IndexByte(v[i:], '/') >= 0 {
+	base := v[strings.LastIndexByte(v, '/')+1:]
+	i := strings.LastIndexByte(base, '.')
+	if i < 0 || base == "." || base == ".." {
 		return v
 	}
-	return v[:i]
+	return v[:len(v)-len(base)+i]
 }
 
 // dirname is the directory's name as POSIX's dirname has it.

@@ -57,6 +57,7 @@ Job log
 
 Exit code: 0, the number of failed jobs up to 100, 101 for more, 255 for an error
 of brood's own. Ctrl-C: start no more jobs; again: end them; again: kill them.
+HUP is like Ctrl-C, TERM ends them, Ctrl-\ kills them, USR1 lists what runs.
 
 Examples
   brood run gzip -9 ::: *.log

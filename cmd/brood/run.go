@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"github.com/brood-go/brood/batch"
 	"github.com/brood-go/brood/internal/input"
@@ -252,6 +253,9 @@ func (f *runFlags) input(args []string) (iter.Seq2[batch.Job, error], error) {
 		files = append(files, input.FileSource(name))
 	}
 	sources = append(files, sources...)
+	if len(sources) == 0 && term.IsTerminal(int(os.Stdin.Fd())) {
+		say("inputs are read from the terminal, one a line, up to Ctrl-D; give them after ::: or name a file after :::: instead")
+	}
 	var tmpl *batch.Template
 	if f.noShell {
 		tmpl, err = batch.ParseArgv(command)

@@ -39,7 +39,13 @@ func takePipeSignal() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) 
 // handleSignals begins to listen.
 func handleSignals(b *batch.Batch, p *progress) *signals {
 	s := &signals{b: b, p: p, ch: make(chan os.Signal, 16), quit: make(chan struct{})}
-	signal.Notify(s.ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGTSTP)
+	signal.Notify(s.ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGTSTP)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		signal.Notify(s.ch, syscall.SIGHUP)
+	}
+	if !signal.Ignored(syscall.SIGQUIT) { // in the background of a script
+		signal.Notify(s.ch, syscall.SIGQUIT)
+	}
 	s.done.Go(s.loop)
 	return s
 }
@@ -79,6 +85,9 @@ func (s *signals) handle(sig os.Signal) {
 	case syscall.SIGTERM:
 		s.stopping(sig)
 		s.b.Terminate()
+	case syscall.SIGQUIT: // without it: a dump of goroutines, and exit code 2 as of two failed jobs
+		s.stopping(sig)
+		s.b.Kill()
 	case syscall.SIGUSR1:
 		s.list()
 	case syscall.SIGTSTP:
@@ -128,10 +137,24 @@ func (s *signals) list() {
 }
 
 // suspend is Ctrl-Z: the jobs stand still, then brood does; with fg they go on.
+// kill returns before every thread of ours stands still, so that what comes after
+// the stop waits for SIGCONT: the jobs would run on while we are stopped.
 func (s *signals) suspend() {
+	if os.Getpid() == 1 {
+		return // the first process of a container can't stop itself
+	}
+	cont := make(chan os.Signal, 1)
+	signal.Notify(cont, syscall.SIGCONT)
+	defer signal.Stop(cont)
 	s.p.hide(true)
 	s.b.Pause()
-	syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	select {
+	case <-cont: // already
+	default:
+		if syscall.Kill(os.Getpid(), syscall.SIGSTOP) == nil {
+			<-cont
+		}
+	}
 	s.b.Resume()
 	s.p.hide(false)
 }

@@ -124,6 +124,15 @@ func TestTerminal(t *testing.T) {
 			t.Error("the next job was started")
 		}
 	})
+	t.Run("Ctrl-\\ kills at once", func(t *testing.T) {
+		cmd, tty, s := onTerminal(t, path, "run", "--lb", `trap "" TERM INT QUIT; echo {} is ready; while :; do :; done`, ":::", "a")
+		s.await(t, "a is ready")
+		tty.Write([]byte{28})
+		s.await(t, "stopped by quit: 1 done, 0 read but not run")
+		if code := exit(cmd); code != 1 || strings.Contains(s.String(), "goroutine") {
+			t.Errorf("exit code %d, screen %q", code, s.String())
+		}
+	})
 	t.Run("Ctrl-Z and fg reach the job that has the terminal", func(t *testing.T) {
 		cmd, tty, s := onTerminal(t, path, "run", "--tty", `echo pid $$; read x; echo "got $x {}"`, ":::", "a")
 		s.await(t, "pid ")
@@ -175,6 +184,15 @@ func TestTerminal(t *testing.T) {
 		s.await(t, "2 jobs done in")
 		if code := exit(cmd); code != 0 || !strings.Contains(s.String(), "\r\x1b[K") {
 			t.Errorf("exit code %d, screen %q", code, s.String())
+		}
+	})
+	t.Run("who forgot the input is told what is waited for", func(t *testing.T) {
+		cmd, tty, s := onTerminal(t, path, "run", "echo out-{}")
+		s.await(t, "brood: inputs are read from the terminal")
+		fmt.Fprint(tty, "a\n\x04")
+		s.await(t, "out-a")
+		if code := exit(cmd); code != 0 {
+			t.Errorf("exit code %d", code)
 		}
 	})
 	t.Run("a failure is told without being asked", func(t *testing.T) {

@@ -232,8 +232,8 @@ var ErrEnded = errors.New("child: the process has ended or is being stopped")
 // ErrNoInit is returned by Open in a program that did not call Init.
 var ErrNoInit = errors.New("child: brood.Init() must be called first thing in main (in a test package: in TestMain), because a copy of this program guards its child processes")
 
-// pauseDeadline bounds a Pause.
-const pauseDeadline = 100 * time.Millisecond
+// pauseDeadline bounds a Pause; a variable for tests alone.
+var pauseDeadline = 100 * time.Millisecond
 
 // StartError is a process that could not be started.
 type StartError struct {

@@ -3,6 +3,7 @@ package child
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,6 +23,10 @@ import (
 // roleVar makes the test binary play one of the programs below.
 const roleVar = "CHILD_TEST_ROLE"
 
+// testVar marks what this run of the tests starts: other packages' tests run
+// trees at the same time.
+const testVar = "CHILD_TEST_RUN"
+
 func init() { runtime.LockOSThread() } // main, and with it the role "main thread", stays on the main thread
 
 func TestMain(m *testing.M) {
@@ -29,9 +34,7 @@ func TestMain(m *testing.M) {
 	if role := os.Getenv(roleVar); role != "" {
 		os.Exit(play(role, os.Args[1:]))
 	}
-	// The tests of other packages start trees at the same time: what is left behind by
-	// these ones is told by a mark of theirs, which stays in front of every tree's.
-	os.Setenv(markVar, os.Getenv(markVar)+testMark())
+	os.Setenv(testVar, strconv.Itoa(os.Getpid()))
 	code := m.Run()
 	if left := leftovers(); left != "" {
 		fmt.Fprintln(os.Stderr, "left behind:", left)
@@ -43,7 +46,10 @@ func TestMain(m *testing.M) {
 // leftovers names what the tests should have cleaned up.
 func leftovers() string {
 	var out []string
-	for _, st := range scanTree(testMark(), 0) {
+	for _, st := range scanTree(markVar+"=", 0) {
+		if !bytes.Contains(readSmall("/proc/"+strconv.Itoa(st.pid)+"/environ"), []byte(testVar+"="+os.Getenv(testVar)+"\x00")) {
+			continue
+		}
 		b, _ := os.ReadFile("/proc/" + strconv.Itoa(st.pid) + "/cmdline")
 		out = append(out, fmt.Sprintf("process %d %q", st.pid, b))
 	}
@@ -55,8 +61,6 @@ func leftovers() string {
 	}
 	return strings.Join(out, ", ")
 }
-
-func testMark() string { return fmt.Sprintf("test%d;", os.Getpid()) }
 
 // play runs one of the programs that tests start.
 func play(role string, args []string) int {
@@ -89,8 +93,10 @@ func play(role string, args []string) int {
 		}
 		spec := self("eat", "100")
 		spec.Memory = 30 << 20
-		spec.Stdin, _, _ = os.Pipe()
+		in, hold, _ := os.Pipe()
+		spec.Stdin = in
 		rep, _ := s.Run(spec, nil)
+		hold.Close() // not before: the collector would close a file that nobody holds, and the job end by itself
 		fmt.Println(rep.Reason, s.v1 != nil)
 		s.Close()
 	case "parent": // runs its arguments under supervision until it is killed
@@ -123,13 +129,24 @@ func parent(mode string, argv []string) {
 func tell(mode string, p *Proc, out *tap) {
 	line := out.line("ready")
 	if mode == "paused" {
-		if err := p.Pause(context.Background()); err != nil {
+		if err := pause(p); err != nil {
 			line = err.Error()
 		}
 	}
 	fmt.Println(line)
 	if os.Getenv("PARENT_VERBOSE") != "" {
 		fmt.Print(out.text())
+	}
+}
+
+// pause pauses p. On a busy machine that may take more than one call: each says
+// after 100 ms that the tree runs on.
+func pause(p *Proc) error {
+	for end := time.Now().Add(10 * time.Second); ; {
+		err := p.Pause(context.Background())
+		if !errors.Is(err, ErrNotPaused) || time.Now().After(end) {
+			return err
+		}
 	}
 }
 
@@ -163,7 +180,7 @@ func sh(script string, args ...string) *Spec {
 
 // self is a Spec for the test binary in a role.
 func self(role string, args ...string) *Spec {
-	return &Spec{Path: Executable(), Args: append([]string{"child.test"}, args...), Env: append(os.Environ(), roleVar+"="+role)}
+	return &Spec{Path: Executable(), Args: append([]string{"child.test"}, args...), Env: append(withoutVars(os.Environ(), roleVar), roleVar+"="+role)}
 }
 
 // mustRun runs spec with its output kept.

@@ -3,6 +3,7 @@ package child
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -154,6 +155,10 @@ func (p *Proc) awaitFrozen(ctx context.Context) error {
 // awaitStopped sends SIGSTOP until two looks in a row find the same processes
 // and every thread of them stopped: then none was left that could have forked.
 // The kernel has no event for a thread that stops.
+//
+// A process that has called vfork sleeps uninterruptibly until its child has
+// called exec: stopped in between, the child would keep the parent from ever
+// being seen stopped. So the children of such a process run on until it wakes.
 func (p *Proc) awaitStopped(ctx context.Context) error {
 	wait := 100 * time.Microsecond
 	last := -1
@@ -164,13 +169,7 @@ func (p *Proc) awaitStopped(ctx context.Context) error {
 			return ErrEnded
 		}
 		members := p.members()
-		still := true
-		for _, st := range members {
-			if !stopped(st.pid) {
-				signalExact(st, unix.SIGSTOP)
-				still = false
-			}
-		}
+		still := stopAll(members)
 		p.mu.Unlock()
 		if still && len(members) == last {
 			return nil
@@ -186,6 +185,31 @@ func (p *Proc) awaitStopped(ctx context.Context) error {
 			wait = min(2*wait, 2*time.Millisecond)
 		}
 	}
+}
+
+// stopAll is one look: it sends SIGSTOP to what is not stopped, and reports
+// whether all was.
+func stopAll(members []procStat) bool {
+	still := true
+	var asleep []int // uninterruptibly
+	for _, st := range members {
+		isStopped, sleeps := look(st.pid)
+		if sleeps {
+			asleep = append(asleep, st.pid)
+		}
+		if !isStopped {
+			still = false
+			if !slices.Contains(asleep, st.ppid) { // a child is nearly always after its parent in /proc
+				signalExact(st, unix.SIGSTOP)
+			}
+		}
+	}
+	for _, st := range members {
+		if slices.Contains(asleep, st.ppid) {
+			signalExact(st, unix.SIGCONT)
+		}
+	}
+	return still
 }
 
 // Resume lets a paused tree run on.

@@ -130,13 +130,15 @@ func signalExact(st procStat, sig unix.Signal) {
 	}
 }
 
-// stopped reports whether every thread of a process is seen stopped or dead.
-func stopped(pid int) bool {
+// look reports whether every thread of a process is seen stopped or dead, and
+// whether one is in an uninterruptible sleep.
+func look(pid int) (stopped, asleep bool) {
 	dir := "/proc/" + strconv.Itoa(pid) + "/task/"
 	tids, err := os.ReadDir(dir)
 	if err != nil {
-		return true // gone
+		return true, false // gone
 	}
+	stopped = true
 	for _, t := range tids {
 		b := readSmall(dir + t.Name() + "/stat")
 		if b == nil {
@@ -144,10 +146,11 @@ func stopped(pid int) bool {
 		}
 		st, err := parseStat(b)
 		if err != nil || !strings.ContainsRune("TtZX", rune(st.state)) {
-			return false
+			stopped = false
 		}
+		asleep = asleep || st.state == 'D'
 	}
-	return true
+	return stopped, asleep
 }
 
 // resident is the resident memory of a process and its peak so far, in bytes.

@@ -18,7 +18,7 @@ func main() {
 	if strings.Contains(os.Getenv("BROOD_TREE"), ";") {
 		switch os.Args[1] {
 		case "waits":
-			select {}
+			time.Sleep(time.Hour)
 		case "pools":
 			_, err := brood.NewProcessPool(brood.PoolOptions{})
 			fmt.Fprintln(os.Stderr, "in the worker:", err)
