@@ -38,6 +38,7 @@ func TestMain(m *testing.M) {
 	os.Setenv("BROOD_TREE", os.Getenv("BROOD_TREE")+mark)
 	goroutines := runtime.NumGoroutine()
 	code := m.Run()
+	removePrograms()
 	endSlots()
 	if left := leftovers(mark, goroutines); left != "" && code == 0 {
 		fmt.Fprintln(os.Stderr, "left behind:", left)
@@ -45,6 +46,9 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(code)
 }
+
+// removePrograms removes what a test has built.
+var removePrograms = func() {}
 
 // leftovers waits for what is on its way out, and describes what stays.
 func leftovers(mark string, goroutines int) (left string) {

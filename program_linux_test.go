@@ -22,6 +22,7 @@ var programs = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	removePrograms = func() { os.RemoveAll(dir) }
 	out, err := exec.Command("go", "build", "-o", dir, "./testdata/programs/...").CombinedOutput()
 	if err != nil {
 		return dir, errors.New(string(out))
@@ -107,6 +108,27 @@ func TestReplacedExecutable(t *testing.T) {
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("%s: %v", how, err)
 		}
+	}
+}
+
+// The program in the README is what a new user tries first.
+func TestReadmeProgram(t *testing.T) {
+	watchdog(t, time.Minute)
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, code, _ := strings.Cut(string(text), "```go\n")
+	code, _, _ = strings.Cut(code, "```")
+	if n := strings.Count(code, "\n"); n == 0 || n > 15 {
+		t.Errorf("it has %d lines, 15 are promised", n)
+	}
+	file := filepath.Join(t.TempDir(), "main.go")
+	if err := os.WriteFile(file, []byte(code), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("go", "run", file).CombinedOutput(); err != nil || string(out) != "144 <nil>\n" {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 
