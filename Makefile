@@ -34,6 +34,9 @@ fuzz: ## each fuzz test for a minute
 	$(GO) test -fuzz FuzzLoad -fuzztime 1m ./internal/journal
 	$(GO) test -fuzz FuzzRow -fuzztime 1m ./internal/journal
 	$(GO) test -fuzz FuzzConsumer -fuzztime 1m ./internal/ring
+	$(GO) test -fuzz FuzzHeads -fuzztime 1m ./internal/wire
+	$(GO) test -fuzz FuzzReceive -fuzztime 1m ./internal/link
+	$(GO) test -run xxx -fuzz FuzzDecodeError -fuzztime 1m .
 
 bench: ## compare with xargs, GNU parallel and others
 	cd bench && $(GO) run . -o ../docs/BENCHMARKS.md

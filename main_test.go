@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -36,6 +37,9 @@ func TestMain(m *testing.M) {
 	// left behind can be told from others.
 	mark := fmt.Sprintf("roottest%d;", os.Getpid())
 	os.Setenv("BROOD_TREE", os.Getenv("BROOD_TREE")+mark)
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, os.Interrupt) // its goroutine stays, whoever is the first to ask for it
+	signal.Stop(c)
 	goroutines := runtime.NumGoroutine()
 	code := m.Run()
 	removePrograms()

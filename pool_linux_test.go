@@ -750,3 +750,61 @@ func descriptors() int {
 	names, _ := os.ReadDir("/proc/self/fd")
 	return len(names)
 }
+
+var checksum = NewFunc("test/checksum", func(_ context.Context, b []byte) (sum [2]int, err error) {
+	for _, c := range b {
+		sum[1] += int(c)
+	}
+	sum[0] = len(b)
+	return sum, nil
+})
+
+// Payloads as large as they get. A GiB is for the long mode.
+func TestHugePayloads(t *testing.T) {
+	size := 64 << 20
+	if long {
+		size = 1 << 30
+	}
+	onProcesses(t, PoolOptions{Workers: 1}, func(t *testing.T, p *ProcessPool) {
+		watchdog(t, 3*time.Minute)
+		arg := bytes.Repeat([]byte{1, 0, 0, 0}, size/4)
+		if sum, err := checksum.Call(t.Context(), p, arg); err != nil || sum != [2]int{size, size / 4} {
+			t.Errorf("%v, %v", sum, err)
+		}
+		if b, err := grow.Call(t.Context(), p, size); err != nil || len(b) != size {
+			t.Errorf("%d bytes, %v", len(b), err)
+		}
+	})
+}
+
+// Results that nobody asks for are given back by the garbage collector, and what a
+// pool held goes with it.
+func TestUnreadResults(t *testing.T) {
+	watchdog(t, time.Minute)
+	p := newProcesses(t, PoolOptions{Workers: 1, Spares: -1})
+	pid, err := getpid.Call(t.Context(), p, struct{}{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Twenty more need twenty more segments, unless earlier ones are used again.
+	eventually(t, "the worker's segments are used again", func() bool {
+		before := segments(pid)
+		for range 20 {
+			<-grow.Submit(t.Context(), p, 1<<20).Done()
+		}
+		after := segments(pid)
+		runtime.GC()
+		return after > 0 && after <= before
+	})
+}
+
+// segments counts the memfds of a process that are segments.
+func segments(pid int) (n int) {
+	links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	for _, l := range links {
+		if to, _ := os.Readlink(l); strings.Contains(to, "memfd:segment") {
+			n++
+		}
+	}
+	return n
+}
