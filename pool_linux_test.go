@@ -17,7 +17,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -549,6 +548,38 @@ func TestDroppedPool(t *testing.T) {
 	})
 }
 
+// A pool whose handle is lost still ends the tasks that it has.
+func TestDroppedPoolDrains(t *testing.T) {
+	watchdog(t, time.Minute)
+	started := filepath.Join(t.TempDir(), "started")
+	f := func() *Future[string] {
+		p, err := NewProcessPool(PoolOptions{Workers: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return waitForFile.Submit(t.Context(), p, started)
+	}()
+	for range 5 {
+		runtime.GC()
+	}
+	if err := os.WriteFile(started, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := f.Result(t.Context()); v != started || err != nil {
+		t.Errorf("%q, %v", v, err)
+	}
+}
+
+// waitForFile runs until there is a file of that name.
+var waitForFile = NewFunc("test/wait for a file", func(ctx context.Context, path string) (string, error) {
+	for ctx.Err() == nil {
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", ctx.Err()
+})
+
 // A parent that is killed takes its workers with it, whatever they do.
 func TestParentKilled(t *testing.T) {
 	for _, what := range []string{"busy", "idle", "starting"} {
@@ -662,94 +693,6 @@ var _ = role("program", func() {
 	<-done
 	fmt.Println("survived")
 })
-
-// A storm: workers of a pool under full load are killed all the time. Every future
-// has exactly one outcome, and the right one.
-func TestStorm(t *testing.T) {
-	d := 2 * time.Second
-	if long {
-		d = 2 * time.Minute
-	}
-	onProcesses(t, PoolOptions{Workers: 3}, func(t *testing.T, p *ProcessPool) {
-		watchdog(t, d+time.Minute)
-		square.Call(t.Context(), p, 1)
-		before := descriptors()
-		ctx, cancel := context.WithTimeout(t.Context(), d)
-		defer cancel()
-		var killer, load sync.WaitGroup
-		kills := 0
-		killer.Go(func() {
-			tick := time.NewTicker(20 * time.Millisecond)
-			defer tick.Stop()
-			for {
-				select {
-				case <-tick.C:
-					if ws := p.Stats().Processes; len(ws) > 0 {
-						kill(ws[rand.IntN(len(ws))].PID)
-						kills++
-					}
-				case <-ctx.Done():
-					return
-				}
-			}
-		})
-		var ok, dead atomic.Int64
-		for k := range 4 {
-			load.Go(func() {
-				for i := k; ctx.Err() == nil; i += 4 {
-					if stormTask(t, p, i, &dead) {
-						ok.Add(1)
-					}
-				}
-			})
-		}
-		load.Wait()
-		killer.Wait()
-		if ok.Load() == 0 || d > time.Minute && dead.Load() == 0 {
-			t.Errorf("%d results, %d dead", ok.Load(), dead.Load())
-		}
-		t.Logf("%d results, %d lost their worker, %d kills; deaths %v", ok.Load(), dead.Load(), kills, p.Stats().Deaths)
-		mustRecover(t, p)
-		eventually(t, "no descriptor is left over", func() bool { return descriptors() <= before+12 })
-	})
-}
-
-// stormTask is one task of a storm; false if its worker died.
-func stormTask(t *testing.T, p *ProcessPool, i int, dead *atomic.Int64) bool {
-	var err error
-	var outcomes atomic.Int64
-	if i%50 == 0 {
-		arg := bytes.Repeat([]byte{byte(i)}, 100_000+i%1000)
-		var got []byte
-		if got, err = echo.Call(background, p, arg); err == nil && !bytes.Equal(got, arg) {
-			t.Errorf("%d bytes came back as %d others", len(arg), len(got))
-		}
-	} else {
-		var v int
-		f := square.Submit(background, p, i)
-		f.t.whenSettled(func() { outcomes.Add(1) })
-		if v, err = f.Result(background); err == nil && v != i*i {
-			t.Errorf("%d² = %d", i, v)
-		}
-		if n := outcomes.Load(); n > 1 {
-			t.Errorf("%d outcomes", n)
-		}
-	}
-	var died *WorkerDied
-	if err != nil && !errors.As(err, &died) {
-		t.Errorf("%T: %v", err, err)
-	}
-	if err != nil {
-		dead.Add(1)
-	}
-	return err == nil
-}
-
-// descriptors counts this process's.
-func descriptors() int {
-	names, _ := os.ReadDir("/proc/self/fd")
-	return len(names)
-}
 
 var checksum = NewFunc("test/checksum", func(_ context.Context, b []byte) (sum [2]int, err error) {
 	for _, c := range b {

@@ -18,11 +18,12 @@ import (
 // ProcessPool runs tasks in worker processes, which are copies of this program: a
 // task that crashes, leaks or hangs takes its worker with it and nothing else. Make
 // it with NewProcessPool and end it with Close or Shutdown; a pool that is dropped
-// without is ended when the garbage collector finds it. Its methods may be called by
-// any goroutine.
-type ProcessPool struct{ *pool }
+// without is shut down when the garbage collector finds it: the tasks that it has
+// still end. Its methods may be called by any goroutine.
+type ProcessPool struct{ p *pool }
 
-// pool is a ProcessPool without the handle whose loss ends it.
+// pool is a ProcessPool without the handle whose loss shuts it down. The handle's
+// methods keep it alive until they return.
 //
 // # How a task travels
 //
@@ -109,8 +110,60 @@ func NewProcessPool(o PoolOptions) (*ProcessPool, error) {
 	p.reconcile(time.Now())
 	p.mu.Unlock()
 	handle := &ProcessPool{p}
-	runtime.AddCleanup(handle, func(p *pool) { go p.Close() }, p)
+	runtime.AddCleanup(handle, func(p *pool) { go p.drain() }, p)
 	return handle, nil
+}
+
+// Execute implements Executor.
+func (h *ProcessPool) Execute(ctx context.Context, t *Task) error {
+	defer runtime.KeepAlive(h)
+	return h.p.Execute(ctx, t)
+}
+
+// TryExecute implements Executor.
+func (h *ProcessPool) TryExecute(t *Task) error {
+	defer runtime.KeepAlive(h)
+	return h.p.TryExecute(t)
+}
+
+func (h *ProcessPool) callDirect(ctx context.Context, t *Task) {
+	defer runtime.KeepAlive(h)
+	h.p.callDirect(ctx, t)
+}
+
+// window is how many calls of a Map keep the pool busy.
+func (h *ProcessPool) window() int {
+	defer runtime.KeepAlive(h)
+	return h.p.window()
+}
+
+// Resize changes the number of workers. Those that are too many end once they run
+// nothing; calls that wait in their rings go to the others.
+func (h *ProcessPool) Resize(workers int) error {
+	defer runtime.KeepAlive(h)
+	return h.p.Resize(workers)
+}
+
+// Shutdown takes no more tasks, waits until those it has have ended, and ends the
+// workers. When ctx ends first its error is returned, and the tasks go on: Close
+// then ends them.
+func (h *ProcessPool) Shutdown(ctx context.Context) error {
+	defer runtime.KeepAlive(h)
+	return h.p.Shutdown(ctx)
+}
+
+// Close takes no more tasks, ends those that wait with ErrClosed, cancels those that
+// run and kills their workers after the grace. It returns when every worker process
+// is gone.
+func (h *ProcessPool) Close() error {
+	defer runtime.KeepAlive(h)
+	return h.p.Close()
+}
+
+// Stats says how the pool is doing.
+func (h *ProcessPool) Stats() Stats {
+	defer runtime.KeepAlive(h)
+	return h.p.Stats()
 }
 
 // newPool makes a pool without workers.
@@ -164,7 +217,6 @@ func (p *pool) prepare(t *Task) error {
 	return nil
 }
 
-// Execute implements Executor.
 func (p *pool) Execute(ctx context.Context, t *Task) error {
 	if err := p.gate.pass(ctx, t); err != nil {
 		return err
@@ -172,7 +224,6 @@ func (p *pool) Execute(ctx context.Context, t *Task) error {
 	return p.take(t)
 }
 
-// TryExecute implements Executor.
 func (p *pool) TryExecute(t *Task) error {
 	if err := p.gate.tryPass(t); err != nil {
 		return err
@@ -448,15 +499,12 @@ func (p *pool) taskRuns(t *Task) bool {
 	return false
 }
 
-// window is how many calls of a Map keep the pool busy.
 func (p *pool) window() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return max(2*prefetch, 2*p.want)
 }
 
-// Resize changes the number of workers. Those that are too many end once they run
-// nothing; calls that wait in their rings go to the others.
 func (p *pool) Resize(workers int) error {
 	if workers < 1 {
 		return fmt.Errorf("brood: Resize(%d): use at least 1", workers)
@@ -472,15 +520,17 @@ func (p *pool) Resize(workers int) error {
 	return nil
 }
 
-// Shutdown takes no more tasks, waits until those it has have ended, and ends the
-// workers. When ctx ends first its error is returned, and the tasks go on: Close
-// then ends them.
-func (p *pool) Shutdown(ctx context.Context) error {
+// drain takes no more tasks, and closes the pool when those it has have ended.
+func (p *pool) drain() {
 	p.gate.shut()
 	p.mu.Lock()
 	p.draining.Store(true)
 	p.mu.Unlock()
 	p.checkDrained()
+}
+
+func (p *pool) Shutdown(ctx context.Context) error {
+	p.drain()
 	select {
 	case <-p.finished:
 		return nil
@@ -489,9 +539,6 @@ func (p *pool) Shutdown(ctx context.Context) error {
 	}
 }
 
-// Close takes no more tasks, ends those that wait with ErrClosed, cancels those that
-// run and kills their workers after the grace. It returns when every worker process
-// is gone.
 func (p *pool) Close() error {
 	p.gate.shut()
 	p.mu.Lock()
@@ -540,7 +587,6 @@ func (p *pool) checkDrained() {
 	p.beginClose()
 }
 
-// Stats says how the pool is doing.
 func (p *pool) Stats() Stats {
 	p.mu.Lock()
 	s := Stats{Workers: p.want, Queued: p.queued, Done: p.tally.done.Load(), Failed: p.tally.failed.Load(), Deaths: make(map[string]int)}

@@ -71,7 +71,9 @@ func TestFlagsParsedBeforeMain(t *testing.T) {
 	}
 }
 
-// The executable is replaced, or deleted, while the program runs.
+// The executable is replaced, or deleted, while the program runs. A start that the
+// replacement overtakes between the look at the file and its execution fails, and is
+// tried again.
 func TestReplacedExecutable(t *testing.T) {
 	for _, how := range []string{"replaced", "deleted"} {
 		cmd := program(t, "replaced")
@@ -97,7 +99,7 @@ func TestReplacedExecutable(t *testing.T) {
 			os.Remove(path)
 		} else {
 			other := path + ".new"
-			os.WriteFile(other, []byte("#!/bin/sh\necho another program\n"), 0o700)
+			os.WriteFile(other, []byte("#!/bin/sh\nexit 3\n"), 0o700)
 			os.Rename(other, path)
 		}
 		io.WriteString(in, "\n")
