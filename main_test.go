@@ -90,6 +90,9 @@ func processesWith(mark string) string {
 // watchdog dumps all stacks if a test takes longer than it ever should.
 func watchdog(t *testing.T, d time.Duration) {
 	t.Helper()
+	if long {
+		d *= 10
+	}
 	timer := time.AfterFunc(d, func() {
 		buf := make([]byte, 4<<20)
 		fmt.Fprintf(os.Stderr, "%s has not ended after %v\n%s", t.Name(), d, buf[:runtime.Stack(buf, true)])

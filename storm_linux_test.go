@@ -20,7 +20,6 @@ func TestStorm(t *testing.T) {
 		d = 2 * time.Minute
 	}
 	onProcesses(t, PoolOptions{Workers: 3}, func(t *testing.T, p *ProcessPool) {
-		watchdog(t, d+time.Minute)
 		square.Call(t.Context(), p, 1)
 		before := descriptors()
 		ctx, cancel := context.WithTimeout(t.Context(), d)
