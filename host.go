@@ -37,7 +37,8 @@ type host struct {
 	tx    link.Sender   // Append2 under mu
 	rx    link.Receiver // the reader's alone
 	crash *os.File
-	tail  *tailWriter // of its output, nil unless it is captured
+	tail  *tailWriter     // of its output, nil unless it is captured
+	lines []*prefixWriter // of its output, with OutputPrefix; the slot's thread's alone
 	head  [wire.RequestSize]byte
 
 	state     hostState
@@ -185,6 +186,7 @@ func (h *host) live(slot *child.Slot, err error) {
 		if err != nil {
 			closeAll(given)
 		}
+		h.flushLines()
 	}
 	p.mu.Lock()
 	h.slotFree = true
@@ -253,11 +255,19 @@ func (h *host) output(spec *child.Spec) {
 	case OutputInherit:
 		spec.Stdout, spec.Stderr = os.Stdout, os.Stderr
 	case OutputPrefix:
-		spec.Stdout = &prefixWriter{to: os.Stdout, prefix: "[" + h.name + "] "}
-		spec.Stderr = &prefixWriter{to: os.Stderr, prefix: "[" + h.name + "] "}
+		prefix := "[" + h.name + "] "
+		h.lines = []*prefixWriter{{to: os.Stdout, prefix: prefix}, {to: os.Stderr, prefix: prefix}}
+		spec.Stdout, spec.Stderr = h.lines[0], h.lines[1]
 	case OutputCapture:
 		h.tail = &tailWriter{}
 		spec.Stdout, spec.Stderr = h.tail, h.tail
+	}
+}
+
+// flushLines writes what the process has not ended with a newline.
+func (h *host) flushLines() {
+	for _, w := range h.lines {
+		w.flush()
 	}
 }
 
@@ -328,6 +338,7 @@ func (h *host) receive(b []byte) {
 
 // leaderEnded is called on the slot's thread when the process has ended.
 func (h *host) leaderEnded(rep child.Report) {
+	h.flushLines() // who joins it finds its last words written
 	h.pool.mu.Lock()
 	h.ended = &rep
 	h.pool.mu.Unlock()

@@ -54,18 +54,30 @@ func (w *prefixWriter) Write(p []byte) (int, error) {
 			if len(w.line) < tailSize {
 				break
 			}
-			i, p = -1, nil
+			p = nil
 		} else {
 			w.line = append(w.line, p[:i]...)
 			p = p[i+1:]
 		}
-		prefixMu.Lock()
-		_, err := w.to.Write([]byte(w.prefix + string(w.line) + "\n"))
-		prefixMu.Unlock()
-		w.line = w.line[:0]
-		if err != nil {
+		if err := w.emit(); err != nil {
 			return n, err
 		}
 	}
 	return n, nil
+}
+
+// flush writes what no newline has ended, when nothing more is to come.
+func (w *prefixWriter) flush() {
+	if len(w.line) > 0 {
+		w.emit()
+	}
+}
+
+// emit writes the line.
+func (w *prefixWriter) emit() error {
+	prefixMu.Lock()
+	defer prefixMu.Unlock()
+	_, err := w.to.Write([]byte(w.prefix + string(w.line) + "\n"))
+	w.line = w.line[:0]
+	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"slices"
 	"strings"
@@ -190,5 +191,36 @@ var _ = role("main", func() {
 		fmt.Println("ready", daemon.PID())
 		<-ctx.Done()
 		return fmt.Errorf("the end: %w", ctx.Err())
+	})
+})
+
+var mutters = NewFunc("test/mutters", func(context.Context, struct{}) (struct{}, error) {
+	fmt.Fprint(os.Stderr, "an unfinished ")
+	fmt.Print("a whole line\nan unfinished one")
+	fmt.Fprint(os.Stderr, "error")
+	return struct{}{}, nil
+})
+
+// The last line of a process is written before Join returns, newline or not.
+func TestPrefixedOutput(t *testing.T) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "BROOD_TEST_ROLE=prefix")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if want := "[m] a whole line\n[m] an unfinished one\njoined\n"; err != nil || string(out) != want || stderr.String() != "[m] an unfinished error\n" {
+		t.Errorf("%v: %q, %q", err, out, stderr.String())
+	}
+}
+
+var _ = role("prefix", func() {
+	Main(func(ctx context.Context) error {
+		p, err := mutters.Start(ctx, struct{}{}, ProcessOptions{Name: "m", Pool: PoolOptions{Output: OutputPrefix}})
+		if err != nil {
+			return err
+		}
+		err = p.Join(ctx)
+		fmt.Println("joined")
+		return err
 	})
 })
