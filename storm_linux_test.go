@@ -45,9 +45,7 @@ func TestStorm(t *testing.T) {
 		for k := range 4 {
 			load.Go(func() {
 				for i := k; ctx.Err() == nil; i += 4 {
-					if stormTask(t, p, i, &dead) {
-						ok.Add(1)
-					}
+					ok.Add(stormTasks(t, p, i, &dead))
 				}
 			})
 		}
@@ -62,35 +60,40 @@ func TestStorm(t *testing.T) {
 	})
 }
 
-// stormTask is one task of a storm; false if its worker died.
-func stormTask(t *testing.T, p *ProcessPool, i int, dead *atomic.Int64) bool {
-	var err error
-	var outcomes atomic.Int64
-	if i%50 == 0 {
-		arg := bytes.Repeat([]byte{byte(i)}, 100_000+i%1000)
-		var got []byte
-		if got, err = echo.Call(background, p, arg); err == nil && !bytes.Equal(got, arg) {
-			t.Errorf("%d bytes came back as %d others", len(arg), len(got))
+// stormTasks has a number of tasks on their way at once, one of them large, and
+// returns how many got their result. The others lost their worker.
+func stormTasks(t *testing.T, p *ProcessPool, i int, dead *atomic.Int64) (good int64) {
+	arg := bytes.Repeat([]byte{byte(i)}, 100_000+i%1000)
+	large := echo.Submit(background, p, arg)
+	var outcomes [64]atomic.Int64
+	var fs [64]*Future[int]
+	for k := range fs {
+		fs[k] = square.Submit(background, p, i+k)
+		fs[k].t.whenSettled(func() { outcomes[k].Add(1) })
+	}
+	judge := func(err error, right bool) {
+		var died *WorkerDied
+		switch {
+		case errors.As(err, &died):
+			dead.Add(1)
+		case err != nil:
+			t.Errorf("%T: %v", err, err)
+		case !right:
+			t.Error("a wrong result")
+		default:
+			good++
 		}
-	} else {
-		var v int
-		f := square.Submit(background, p, i)
-		f.t.whenSettled(func() { outcomes.Add(1) })
-		if v, err = f.Result(background); err == nil && v != i*i {
-			t.Errorf("%d² = %d", i, v)
-		}
-		if n := outcomes.Load(); n > 1 {
+	}
+	for k, f := range fs {
+		v, err := f.Result(background)
+		judge(err, v == (i+k)*(i+k))
+		if n := outcomes[k].Load(); n > 1 {
 			t.Errorf("%d outcomes", n)
 		}
 	}
-	var died *WorkerDied
-	if err != nil && !errors.As(err, &died) {
-		t.Errorf("%T: %v", err, err)
-	}
-	if err != nil {
-		dead.Add(1)
-	}
-	return err == nil
+	got, err := large.Result(background)
+	judge(err, bytes.Equal(got, arg))
+	return good
 }
 
 // descriptors counts this process's.
