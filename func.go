@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/brood-go/brood/internal/wire"
 )
@@ -29,8 +30,9 @@ type entry struct {
 	name       string
 	index      uint32 // in the table, once the registry is sealed
 	idempotent bool
-	argCode    bool // to encode or decode an argument may run the user's code
-	resultCode bool // the same of a result
+	argCode    bool                  // to encode or decode an argument may run the user's code
+	resultCode bool                  // the same of a result
+	watch      atomic.Pointer[watch] // the last one
 
 	// serve decodes an argument, runs the function and encodes the result. It raises
 	// no panic, but may end the goroutine.
@@ -176,9 +178,7 @@ func (f *Func[A, R]) call(ctx context.Context, arg A) *call[A, R] {
 	c := &call[A, R]{f: f, arg: arg}
 	c.t.body = c
 	c.t.ctx.parent = ctx
-	if ctx.Done() != nil {
-		c.t.unwatch = context.AfterFunc(ctx, c.t.contextEnded)
-	}
+	f.entry.watchContext(ctx, &c.t)
 	return c
 }
 

@@ -523,7 +523,7 @@ func (h *host) deliver(res *wire.Response, body []byte) (fed, ok bool) {
 // fail settles a task whose function returned an error, or runs it again.
 func (p *pool) fail(t *Task, f *flight, err error) {
 	p.mu.Lock()
-	if f.cause == nil && t.body.fn().idempotent && t.pool.errors < p.o.ErrorRetries && !p.closing && p.broken == nil {
+	if f.cause == nil && t.body.fn().idempotent && int(t.pool.errors) < p.o.ErrorRetries && !p.closing && p.broken == nil {
 		t.pool.errors++
 		p.requeue(t)
 		p.mu.Unlock()

@@ -252,7 +252,7 @@ func (h *host) bury() {
 // with mu held.
 func (p *pool) retryCrash(f *flight) bool {
 	t := f.task
-	if f.cause != nil || !t.body.fn().idempotent || t.pool.crashes >= p.o.CrashRetries || p.closing {
+	if f.cause != nil || !t.body.fn().idempotent || int(t.pool.crashes) >= p.o.CrashRetries || p.closing {
 		return false
 	}
 	t.pool.crashes++

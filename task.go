@@ -55,8 +55,8 @@ type place interface {
 type Task struct {
 	body    body
 	ctx     taskContext
-	unwatch func() bool // of the context of Submit
-	pool    poolTask    // what a ProcessPool knows of it
+	watched watched  // by whom, for the context of Submit
+	pool    poolTask // what a ProcessPool knows of it
 
 	won     atomic.Bool
 	settled atomic.Bool
@@ -66,14 +66,27 @@ type Task struct {
 	place     place
 	cancelled error // why, once it was asked to end
 	done      chan struct{}
-	callbacks []func()
-	watchers  []func() // called by settle itself: they must not block
+	hooks     *hooks // nil without any
 
 	// The outcome, written before settled. A result that came encoded is decoded by
 	// the first who asks for it.
 	err     error
 	decoded sync.Mutex
 	raw     *rawResult
+}
+
+// hooks are what is called when a task is settled.
+type hooks struct {
+	callbacks []func()
+	watchers  []func() // called by settle itself: they must not block
+}
+
+// hooked is t.hooks, made if there was none. Called with mu held.
+func (t *Task) hooked() *hooks {
+	if t.hooks == nil {
+		t.hooks = new(hooks)
+	}
+	return t.hooks
 }
 
 // rawResult is an encoded result.
@@ -187,21 +200,24 @@ func (t *Task) settle(err error) {
 	}
 	t.mu.Lock()
 	t.settled.Store(true)
-	done, callbacks, watchers := t.done, t.callbacks, t.watchers
-	t.callbacks, t.watchers, t.place = nil, nil, nil
+	done, hooks := t.done, t.hooks
+	t.hooks, t.place = nil, nil
 	t.mu.Unlock()
-	if t.unwatch != nil {
-		t.unwatch()
+	if w := t.watched.by; w != nil {
+		w.leave(t)
 	}
 	t.ctx.cancel(context.Canceled) // what the function left running in it ends
 	if done != nil {
 		close(done)
 	}
-	for _, f := range watchers {
+	if hooks == nil {
+		return
+	}
+	for _, f := range hooks.watchers {
 		f()
 	}
-	if len(callbacks) > 0 {
-		go runCallbacks(callbacks)
+	if len(hooks.callbacks) > 0 {
+		go runCallbacks(hooks.callbacks)
 	}
 }
 
@@ -303,7 +319,8 @@ func (t *Task) whenDone(f func()) {
 	t.mu.Lock()
 	settled := t.settled.Load()
 	if !settled {
-		t.callbacks = append(t.callbacks, f)
+		h := t.hooked()
+		h.callbacks = append(h.callbacks, f)
 	}
 	t.mu.Unlock()
 	if settled {
@@ -317,7 +334,8 @@ func (t *Task) whenSettled(f func()) {
 	t.mu.Lock()
 	settled := t.settled.Load()
 	if !settled {
-		t.watchers = append(t.watchers, f)
+		h := t.hooked()
+		h.watchers = append(h.watchers, f)
 	}
 	t.mu.Unlock()
 	if settled {

@@ -29,9 +29,8 @@ type ThreadPool struct {
 	workers []*threadWorker // those without a goroutine; the last is used first
 	made    int             // workers in existence
 	limit   int
-	active  int // workers with a goroutine
-	queued  int // tasks in queue that nobody has cancelled
-	running map[*Task]struct{}
+	queued  int                        // tasks in queue that nobody has cancelled
+	crew    map[*threadWorker]struct{} // workers with a goroutine
 	closing bool
 	drained chan struct{} // closed once closing and nothing is left; nil before
 
@@ -39,17 +38,19 @@ type ThreadPool struct {
 }
 
 // threadWorker is a name for the goroutines that take it, one at a time.
-type threadWorker struct{ strand *strand.Strand }
+type threadWorker struct {
+	strand *strand.Strand
+	task   atomic.Pointer[Task] // that it runs; set under mu
+}
 
 // What a pool keeps in a task.
 type poolTask struct {
 	phase   atomic.Int32
-	timer   *time.Timer // of the time limit
-	crashes int         // how often a worker died of it, or while it ran it
-	errors  int         // how often it returned an error
-	payload payload     // the encoded argument, in a ProcessPool
-	raw     rawResult   // the encoded result
-	small   [16]byte    // room for it
+	crashes int32     // how often a worker died of it, or while it ran it
+	errors  int32     // how often it returned an error
+	payload payload   // the encoded argument, in a ProcessPool
+	raw     rawResult // the encoded result
+	small   [16]byte  // room for it
 }
 
 // The phases of a task in a pool.
@@ -74,7 +75,7 @@ func NewThreadPool(o PoolOptions) (*ThreadPool, error) {
 	if o.Name == "" {
 		o.Name = "threads"
 	}
-	return &ThreadPool{o: o, gate: newGate(o.MaxPending), limit: o.Workers, running: make(map[*Task]struct{})}, nil
+	return &ThreadPool{o: o, gate: newGate(o.MaxPending), limit: o.Workers, crew: make(map[*threadWorker]struct{})}, nil
 }
 
 // Execute implements Executor.
@@ -115,17 +116,19 @@ func (p *ThreadPool) take(t *Task) error {
 // idleWorker takes a worker that has no goroutine, nil if all have one. Called with
 // mu held.
 func (p *ThreadPool) idleWorker() *threadWorker {
-	if p.active >= p.limit {
+	if len(p.crew) >= p.limit {
 		return nil
 	}
-	p.active++
+	var w *threadWorker
 	if n := len(p.workers); n > 0 {
-		w := p.workers[n-1]
+		w = p.workers[n-1]
 		p.workers = p.workers[:n-1]
-		return w
+	} else {
+		p.made++
+		w = &threadWorker{strand: strand.New(strand.Task, fmt.Sprintf("%s-%d", p.o.Name, p.made))}
 	}
-	p.made++
-	return &threadWorker{strand.New(strand.Task, fmt.Sprintf("%s-%d", p.o.Name, p.made))}
+	p.crew[w] = struct{}{}
+	return w
 }
 
 // work runs tasks until there is none. A task may end the goroutine by
@@ -152,15 +155,15 @@ func (p *ThreadPool) work(w *threadWorker) {
 func (p *ThreadPool) next(w *threadWorker) *Task {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.queue.len() > 0 && p.active <= p.limit {
+	for p.queue.len() > 0 && len(p.crew) <= p.limit {
 		t := p.queue.pop()
 		if t.pool.phase.CompareAndSwap(phaseQueued, phaseRunning) {
 			p.queued--
-			p.running[t] = struct{}{}
+			w.task.Store(t)
 			return t
 		}
 	}
-	p.active--
+	delete(p.crew, w)
 	if p.made > p.limit {
 		p.made--
 	} else {
@@ -177,18 +180,12 @@ func (p *ThreadPool) run(w *threadWorker, t *Task) {
 		t.contextEnded()
 	}
 	if p.o.TaskTimeout > 0 {
-		t.pool.timer = time.AfterFunc(p.o.TaskTimeout, func() {
+		timer := time.AfterFunc(p.o.TaskTimeout, func() {
 			t.cancel(&TimeoutError{Task: t.Func(), Timeout: p.o.TaskTimeout})
 		})
+		defer timer.Stop()
 	}
-	defer func() {
-		if t.pool.timer != nil {
-			t.pool.timer.Stop()
-		}
-		p.mu.Lock()
-		delete(p.running, t)
-		p.mu.Unlock()
-	}()
+	defer w.task.Store(nil)
 	t.body.run(&t.ctx, p.o.Encode)
 }
 
@@ -269,10 +266,7 @@ func (p *ThreadPool) Close() error {
 	for p.queue.len() > 0 {
 		queued = append(queued, p.queue.pop())
 	}
-	var running []*Task
-	for t := range p.running {
-		running = append(running, t)
-	}
+	running := p.running()
 	p.mu.Unlock()
 	for _, t := range append(queued, running...) {
 		t.cancel(ErrClosed)
@@ -281,6 +275,16 @@ func (p *ThreadPool) Close() error {
 		<-t.doneChan()
 	}
 	return nil
+}
+
+// running lists the tasks that run. Called with mu held.
+func (p *ThreadPool) running() (all []*Task) {
+	for w := range p.crew {
+		if t := w.task.Load(); t != nil {
+			all = append(all, t)
+		}
+	}
+	return all
 }
 
 // whenDrained is closed once nothing waits or runs. Called with mu held.
@@ -294,7 +298,7 @@ func (p *ThreadPool) whenDrained() <-chan struct{} {
 
 // checkDrained closes drained if it is time. Called with mu held.
 func (p *ThreadPool) checkDrained() {
-	if p.drained == nil || p.queued > 0 || p.active > 0 {
+	if p.drained == nil || p.queued > 0 || len(p.crew) > 0 {
 		return
 	}
 	select {
@@ -308,5 +312,5 @@ func (p *ThreadPool) checkDrained() {
 func (p *ThreadPool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return Stats{Workers: p.limit, Queued: p.queued, Running: len(p.running), Done: p.tally.done.Load(), Failed: p.tally.failed.Load()}
+	return Stats{Workers: p.limit, Queued: p.queued, Running: len(p.running()), Done: p.tally.done.Load(), Failed: p.tally.failed.Load()}
 }

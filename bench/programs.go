@@ -44,11 +44,11 @@ func (b *bench) build() error {
 		return err
 	}
 	if exec.Command("cc", "-O2", "-o", bin, src).Run() == nil {
-		b.spawn = side{name: "bare posix_spawn", argv: []string{bin}}
+		b.spawn = command{name: "bare posix_spawn", argv: []string{bin}}
 		return nil
 	}
 	self, err := os.Executable()
-	b.spawn = side{name: "bare loop in Go (no C compiler)", argv: []string{self, goLoop}}
+	b.spawn = command{name: "bare loop in Go (no C compiler)", argv: []string{self, goLoop}}
 	return err
 }
 
@@ -84,13 +84,13 @@ func loopInGo(count string, argv []string) error {
 	return nil
 }
 
-// bare is the spawn loop as a side.
-func (b *bench) bare(args ...string) side {
-	return side{b.spawn.name, slices.Concat(b.spawn.argv, args), "", 1, 0}
+// bare is the spawn loop with arguments.
+func (b *bench) bare(args ...string) command {
+	return command{b.spawn.name, slices.Concat(b.spawn.argv, args), "", 1, 0}
 }
 
-// peer is a command, nil if it is not installed.
-func peer(name string, args ...string) []string {
+// installed is a command, nil if it is not installed.
+func installed(name string, args ...string) []string {
 	if _, err := exec.LookPath(name); err != nil {
 		return nil
 	}
@@ -101,7 +101,7 @@ func peer(name string, args ...string) []string {
 // program of that name as well.
 func gnu(args ...string) []string {
 	if strings.HasPrefix(output("parallel", "--version"), "GNU parallel") {
-		return peer("parallel", args...)
+		return installed("parallel", args...)
 	}
 	return nil
 }
@@ -109,10 +109,10 @@ func gnu(args ...string) []string {
 // moreutils is the command of the parallel in moreutils, nil if it is not
 // installed. Debian renames it when GNU parallel is there.
 func moreutils(args ...string) []string {
-	if argv := peer("parallel.moreutils", args...); argv != nil || gnu() != nil {
+	if argv := installed("parallel.moreutils", args...); argv != nil || gnu() != nil {
 		return argv
 	}
-	return peer("parallel", args...)
+	return installed("parallel", args...)
 }
 
 // file writes the numbers from 1 to n, one a line.
@@ -157,8 +157,8 @@ func read(path string) string {
 	return string(b)
 }
 
-// time runs a side once and returns its seconds for the whole work.
-func (b *bench) time(s side) (float64, error) {
+// time runs a program once and returns its seconds for the whole work.
+func (b *bench) time(s command) (float64, error) {
 	cmd := exec.Command(s.argv[0], s.argv[1:]...)
 	cmd.Dir = b.dir
 	cmd.Stderr = os.Stderr
@@ -186,12 +186,8 @@ func (b *bench) ownCPU() error {
 		}
 		per = append(per, float64(ticks)*10/float64(b.jobs))
 	}
-	met := "no"
-	if median(per) <= 0.25 {
-		met = "yes"
-	}
-	fmt.Fprintf(b.out, "Own CPU time for each job (%d × true, job log on): median %.3f ms (%.3f–%.3f) of %d runs; target ≤ 0.25 ms: %s.\n",
-		b.jobs, median(per), slices.Min(per), slices.Max(per), len(per), met)
+	fmt.Fprintf(b.out, "Own CPU time for each job (%d × true, job log on): median %.3f ms (%.3f–%.3f) of %d runs; target ≤ 0.25 ms: %s.\n\n",
+		b.jobs, median(per), slices.Min(per), slices.Max(per), len(per), yes(median(per) <= 0.25))
 	return nil
 }
 
@@ -268,7 +264,17 @@ func (b *bench) heading() {
 	fmt.Fprintf(b.out, "- command: `cd bench && go run . %s`\n", strings.Join(os.Args[1:], " "))
 	fmt.Fprintf(b.out, "- commit: %s, %s\n", output("git", "rev-parse", "--short", "HEAD"), time.Now().Format(time.DateOnly))
 	fmt.Fprintf(b.out, "- peers: %s; %s; moreutils %s\n", output("xargs", "--version"), output("parallel", "--version"), output("dpkg-query", "-W", "-f", "${Version}", "moreutils"))
-	fmt.Fprintf(b.out, "- brood with its job log and full supervision on, GNU parallel with its job log, the others have none\n\n")
+	fmt.Fprintf(b.out, "- the command runs with its job log and full supervision on, GNU parallel with its job log, the others have none\n")
+	fmt.Fprintf(b.out, "- the library's pools have %d workers, and so have the peers'; peers: %s; %s\n\n", runtime.NumCPU(), output("python3", "--version"), modules())
+}
+
+// modules names the versions of the peers that are Go modules.
+func modules() string {
+	var all []string
+	for _, m := range []string{"github.com/hashicorp/go-plugin", "github.com/panjf2000/ants/v2", "github.com/alitto/pond/v2", "github.com/sourcegraph/conc", "golang.org/x/sync"} {
+		all = append(all, output("go", "list", "-m", m))
+	}
+	return strings.Join(all, "; ")
 }
 
 // output is the first line that a command writes.

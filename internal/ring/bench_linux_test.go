@@ -24,7 +24,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 				}
 			})
 		}
-		for _, spin := range []int{0, 100, 300, 1000, 3000, 10000} {
+		for _, spin := range []int{0, 500, Spin} {
 			b.Run(fmt.Sprintf("%s/spin=%d", load, spin), func(b *testing.B) {
 				hogs(b, load)
 				if load == "crowd" {

@@ -382,3 +382,26 @@ func ExampleProducer() {
 	c.Release()
 	// Output: hello, world, taken true
 }
+
+// Who looks in vain looks less and less often, but goes on trying, and one success is
+// enough to look every time again.
+func TestPace(t *testing.T) {
+	var p pace
+	skipped := func() (n int) {
+		for !p.looks() {
+			n++
+		}
+		return n
+	}
+	for _, want := range []int{0, 0, 1, 3, 7, 15, 31, 63, maxSkip, maxSkip} {
+		if n := skipped(); n != want {
+			t.Fatalf("%d sleeps without a look, want %d", n, want)
+		}
+		p.missed()
+	}
+	skipped()
+	p.found()
+	if n := skipped(); n != 0 {
+		t.Errorf("%d sleeps without a look after a success", n)
+	}
+}
