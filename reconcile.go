@@ -2,7 +2,6 @@ package brood
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/brood-go/brood/internal/child"
@@ -198,67 +197,6 @@ func (p *pool) ready(h *host) {
 	p.reconcile(time.Now())
 }
 
-// bury ends the books of a worker that is over. The caller is its last reader.
-func (h *host) bury() {
-	p := h.pool
-	if h.rx != nil {
-		h.drain()
-	}
-	p.mu.Lock()
-	wasStarting := h.state == hostStarting
-	asked := h.state == hostQuitting || h.killed
-	h.state = hostDead
-	var victims []flight
-	for i := len(h.flights) - 1; i >= 0; i-- {
-		f := h.flights[i]
-		switch {
-		case h.tx.Taken(f.at) && !p.retryCrash(&f):
-			victims = append(victims, f)
-		case f.cause != nil:
-			victims = append(victims, f)
-		default:
-			p.queue.pushFront(f.task)
-			p.queued++
-		}
-	}
-	h.flights = nil
-	if wasStarting && !p.closing {
-		p.startFailed(h)
-	} else if !asked || len(victims) > 0 {
-		p.deaths[h.reason()]++
-	}
-	h.buried = true
-	if h.slotFree {
-		p.forget(h)
-	}
-	p.reconcile(time.Now())
-	p.feedAll()
-	lost := p.orphans()
-	p.mu.Unlock()
-
-	for _, f := range victims {
-		f.task.fail(h.outcome(&f))
-	}
-	for _, t := range lost {
-		t.fail(p.lastWord(h, t))
-	}
-	p.checkDrained()
-	close(h.kick)
-	h.close()
-	close(h.over)
-}
-
-// retryCrash reports whether a call that died with its worker is run again. Called
-// with mu held.
-func (p *pool) retryCrash(f *flight) bool {
-	t := f.task
-	if f.cause != nil || !t.body.fn().idempotent || int(t.pool.crashes) >= p.o.CrashRetries || p.closing {
-		return false
-	}
-	t.pool.crashes++
-	return true
-}
-
 // startFailed counts a worker that did not get ready. Called with mu held.
 func (p *pool) startFailed(h *host) {
 	err := h.startError()
@@ -297,60 +235,6 @@ func (h *host) startError() *StartError {
 		}
 	}
 	return e
-}
-
-// orphans takes the tasks out of the queue for which there will be no worker. Called
-// with mu held.
-func (p *pool) orphans() (lost []*Task) {
-	if p.broken == nil && !p.once {
-		return nil
-	}
-	for t := p.next(); t != nil; t = p.next() {
-		t.pool.phase.Store(phaseGone)
-		lost = append(lost, t)
-	}
-	return lost
-}
-
-// lastWord is what a task without a worker ends with.
-func (p *pool) lastWord(h *host, t *Task) error {
-	if p.broken != nil {
-		return p.broken
-	}
-	return h.died(t.Func())
-}
-
-// reason is a death's name in Stats.
-func (h *host) reason() string {
-	switch {
-	case h.ended.Reason == child.Memory:
-		return "out of memory"
-	case h.killed:
-		return "killed by its pool"
-	case h.ended.Signal != 0:
-		return "signal " + h.ended.Signal.String()
-	}
-	return fmt.Sprintf("exit code %d", h.ended.Code)
-}
-
-// forget takes a worker out of the table, once it is buried and its tree is gone.
-// Called with mu held.
-func (p *pool) forget(h *host) {
-	p.hosts = slices.DeleteFunc(p.hosts, func(x *host) bool { return x == h })
-	p.checkFinished()
-}
-
-// close closes what belonged to a worker.
-func (h *host) close() {
-	if h.conn != nil {
-		h.conn.Close()
-	}
-	if h.ways != nil {
-		h.ways.Close()
-	}
-	if h.crash != nil {
-		h.crash.Close()
-	}
 }
 
 // wakeBy makes sure that the supervisor looks at the time given. Called with mu held.

@@ -1,0 +1,316 @@
+package brood
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/brood-go/brood/internal/link"
+	"github.com/brood-go/brood/internal/wire"
+)
+
+// payload is an encoded argument.
+type payload struct {
+	kind   wire.Kind
+	inline []byte
+	held   *link.Held // in memory of its own; nil for inline
+}
+
+func (y *payload) release() {
+	if y != nil && y.held != nil {
+		y.held.Release()
+		y.held = nil
+	}
+}
+
+// prepare encodes the argument. The bytes no longer depend on the caller's.
+func (p *pool) prepare(t *Task) error {
+	y := &t.pool.payload
+	k, b, err := t.body.encode()
+	if err != nil {
+		return encodingError(t.body.fn(), "argument", err)
+	}
+	if int64(len(b)) > p.o.MaxPayload {
+		return fmt.Errorf("%w: the argument of %s has %d bytes, PoolOptions.MaxPayload is %d", ErrTooLarge, t.Func(), len(b), p.o.MaxPayload)
+	}
+	y.kind, y.inline = k, b
+	if p.outbox != nil && len(b) >= link.Large {
+		if y.held, err = p.outbox.Hold(b); err != nil {
+			return fmt.Errorf("brood: the argument of %s has %d bytes: %w", t.Func(), len(b), err)
+		}
+		y.inline = nil
+		t.whenSettled(y.release)
+	} else if k == wire.Bytes {
+		y.inline = slices.Clone(b)
+	}
+	return nil
+}
+
+// take prepares a task and gives it to a worker or queues it.
+func (p *pool) take(t *Task) error {
+	if err := p.prepare(t); err != nil {
+		t.fail(err)
+		return nil
+	}
+	p.mu.Lock()
+	if err := p.refuse(); err != nil {
+		p.mu.Unlock()
+		return err
+	}
+	h := p.assign(t)
+	kick := h != nil && h.claimReader(readerLoop)
+	p.mu.Unlock()
+	t.enter(p)
+	if h != nil {
+		h.ring()
+		if kick {
+			h.kick <- struct{}{}
+		}
+	}
+	return nil
+}
+
+// callDirect implements direct: if there is an idle worker, the caller reads its
+// outcomes until its own is there.
+func (p *pool) callDirect(ctx context.Context, t *Task) {
+	if err := p.gate.pass(ctx, t); err != nil {
+		t.fail(err)
+		return
+	}
+	if err := p.prepare(t); err != nil {
+		t.fail(err)
+		return
+	}
+	p.mu.Lock()
+	if err := p.refuse(); err != nil {
+		p.mu.Unlock()
+		t.fail(err)
+		return
+	}
+	h := p.assign(t)
+	mine := h != nil && h.claimReader(readerCall)
+	p.mu.Unlock()
+	t.enter(p)
+	if h == nil {
+		return // the caller waits for the future
+	}
+	h.ring()
+	if mine {
+		h.readFor(ctx, t)
+	}
+}
+
+// refuse says why no more tasks are taken. Called with mu held.
+func (p *pool) refuse() error {
+	if p.closing || p.draining.Load() {
+		return ErrClosed
+	}
+	return p.broken
+}
+
+// assign puts a task into a worker's ring and returns the worker, whose ways the
+// caller releases, or queues it and returns nil. Called with mu held.
+func (p *pool) assign(t *Task) *host {
+	t.tally = &p.tally
+	if p.queued == 0 {
+		if h := p.leastBusy(); h != nil && p.put(h, t) {
+			if h.state != hostServing { // that was its last one
+				p.reconcile(time.Now())
+			}
+			h.ways.Retain()
+			return h
+		}
+	}
+	p.queue.push(t)
+	p.queued++
+	if p.o.IdleTimeout > 0 || p.once {
+		p.reconcile(time.Now())
+	}
+	return nil
+}
+
+// leastBusy is the serving worker with the fewest calls, nil if all are full. Called
+// with mu held.
+func (p *pool) leastBusy() *host {
+	var best *host
+	for _, h := range p.hosts {
+		if h.hasRoom() && (best == nil || len(h.flights) < len(best.flights)) {
+			if len(h.flights) == 0 {
+				return h
+			}
+			best = h
+		}
+	}
+	return best
+}
+
+// put puts a call into the ring of h, without waking it; false if it is full. Called
+// with mu held.
+func (p *pool) put(h *host, t *Task) bool {
+	y := &t.pool.payload
+	p.nextID++
+	req := wire.Request{ID: p.nextID, Func: t.body.fn().index, Kind: y.kind}
+	if d, ok := t.ctx.parent.Deadline(); ok {
+		req.Deadline = d.UnixNano()
+	}
+	body := y.inline
+	if y.held != nil {
+		req.Where = wire.Apart
+		body = h.ways.Introduce(y.held)
+	}
+	at, ok := h.tx.Append2(req.Append(h.head[:0]), body)
+	if !ok {
+		return false
+	}
+	h.flights = append(h.flights, flight{task: t, id: req.ID, at: at})
+	h.assigned++
+	if len(h.flights) == 1 {
+		p.becameHead(h, time.Now)
+	}
+	if p.o.MaxTasks > 0 && h.assigned >= p.o.MaxTasks {
+		h.state = hostRetiring
+	}
+	return true
+}
+
+// becameHead notes since when the first call of h can run. Called with mu held.
+func (p *pool) becameHead(h *host, now func() time.Time) {
+	if p.o.TaskTimeout > 0 {
+		h.flights[0].since = now()
+		p.wakeBy(h.flights[0].since.Add(p.o.TaskTimeout))
+	}
+}
+
+// next is the oldest task that waits and was not cancelled, nil without one. Called
+// with mu held.
+func (p *pool) next() *Task {
+	for p.queue.len() > 0 {
+		if t := p.queue.pop(); t.pool.phase.Load() != phaseGone {
+			p.queued--
+			return t
+		}
+	}
+	return nil
+}
+
+// feed gives h what it has room for, from the queue, or if that is empty and h is
+// idle from the worker that has most. It reports whether h is to be woken. Called
+// with mu held.
+func (p *pool) feed(h *host) (fed bool) {
+	for h.hasRoom() {
+		t := p.next()
+		if t == nil {
+			break
+		}
+		if !p.put(h, t) {
+			p.queue.pushFront(t)
+			p.queued++
+			break
+		}
+		fed = true
+	}
+	if len(h.flights) == 0 && h.hasRoom() {
+		fed = p.steal(h) || fed
+	}
+	return fed
+}
+
+// steal moves half of the calls that wait in the fullest ring to h, the latest
+// first, so that none waits behind a long one while a worker is idle.
+func (p *pool) steal(h *host) (stolen bool) {
+	var from *host
+	for _, v := range p.hosts {
+		if len(v.flights) > 1 && (from == nil || len(v.flights) > len(from.flights)) {
+			from = v
+		}
+	}
+	if from == nil {
+		return false
+	}
+	var taken []*Task
+	for n := len(from.flights) / 2; n > 0; n-- {
+		last := len(from.flights) - 1
+		f := from.flights[last]
+		if f.cause != nil || !from.tx.Revoke(f.at) {
+			break
+		}
+		from.flights = from.flights[:last]
+		from.assigned--
+		taken = append(taken, f.task)
+	}
+	for i, t := range slices.Backward(taken) {
+		if !h.hasRoom() || !p.put(h, t) {
+			for _, t := range taken[:i+1] { // the latest first: each goes before it
+				p.queue.pushFront(t)
+				p.queued++
+			}
+			break
+		}
+		stolen = true
+	}
+	return stolen
+}
+
+// cancelTask implements place.
+func (p *pool) cancelTask(t *Task, cause error) {
+	p.mu.Lock()
+	for _, h := range p.hosts {
+		i := slices.IndexFunc(h.flights, func(f flight) bool { return f.task == t })
+		if i < 0 {
+			continue
+		}
+		if h.tx.Revoke(h.flights[i].at) {
+			h.flights = slices.Delete(h.flights, i, i+1)
+			h.assigned--
+			t.pool.phase.Store(phaseGone)
+			if len(h.flights) == 0 {
+				p.becameIdle(h)
+			}
+			break
+		}
+		p.cancelFlight(h, i, cause)
+		h.ways.Retain()
+		p.mu.Unlock()
+		h.rx.Wake() // a Call that reads for itself has to look at its context
+		h.ways.Release()
+		return
+	}
+	if t.pool.phase.CompareAndSwap(phaseQueued, phaseGone) {
+		p.queued--
+	}
+	if p.once {
+		p.beginClose() // the process has nothing to do
+	}
+	p.mu.Unlock()
+	t.fail(cause)
+	p.checkDrained()
+}
+
+// cancelFlight ends the context of a call that a worker has taken, and has the
+// worker killed after the grace. Called with mu held.
+func (p *pool) cancelFlight(h *host, i int, cause error) {
+	f := &h.flights[i]
+	f.cause = cause
+	f.killAt = time.Now().Add(p.o.Grace)
+	h.cancelRemote(f.id)
+	if p.o.Grace <= 0 {
+		h.kill()
+		return
+	}
+	p.wakeBy(f.killAt)
+}
+
+// taskRuns implements place.
+func (p *pool) taskRuns(t *Task) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, h := range p.hosts {
+		for _, f := range h.flights {
+			if f.task == t {
+				return h.tx.Taken(f.at)
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,192 @@
+package brood
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/brood-go/brood/internal/child"
+)
+
+// outcome says what a call that died with its worker ends with.
+func (h *host) outcome(f *flight) error {
+	task := f.task.Func()
+	died := h.died(task)
+	if timeout := (*TimeoutError)(nil); errors.As(f.cause, &timeout) {
+		return &TimeoutError{Task: task, Timeout: timeout.Timeout, Killed: true}
+	}
+	if f.cause != nil {
+		return fmt.Errorf("%w: %w", f.cause, died)
+	}
+	return died
+}
+
+// died describes the death.
+func (h *host) died(task string) *WorkerDied {
+	d := &WorkerDied{PID: h.pid, ExitCode: h.ended.Code, Signal: h.ended.Signal, Task: task, Trace: h.trace()}
+	text := string(d.Trace)
+	d.OutOfMemory = h.ended.Reason == child.Memory || strings.Contains(text, "out of memory") || strings.Contains(text, "cannot allocate memory")
+	if h.tail != nil {
+		d.Output = h.tail.bytes()
+	}
+	return d
+}
+
+// maxTrace is how much of a crash trace is kept.
+const maxTrace = 64 << 10
+
+// trace is what the Go runtime wrote as it crashed.
+func (h *host) trace() []byte {
+	if h.crash == nil {
+		return nil
+	}
+	b, _ := io.ReadAll(io.NewSectionReader(h.crash, 0, maxTrace))
+	return withHeadline(b)
+}
+
+// headlines are what the runtime's function fatal says before the trace begins to
+// be copied: that goes to standard error alone, so it is told from the caller.
+var headlines = []struct{ frame, line string }{
+	{"internal/runtime/maps.fatal(", "fatal error: concurrent map read or write"},
+	{"sync.fatal(", "fatal error: misuse of package sync"},
+}
+
+// withHeadline gives a trace that begins with its first goroutine the line in front
+// that it lacks.
+func withHeadline(trace []byte) []byte {
+	body, headless := bytes.CutPrefix(trace, []byte("\ngoroutine "))
+	if !headless {
+		return trace
+	}
+	_, frames, _ := bytes.Cut(body, []byte("\n"))
+	for _, h := range headlines {
+		if bytes.Contains(firstLine(frames), []byte(h.frame)) {
+			return append([]byte(h.line+"\n"), trace...)
+		}
+	}
+	return append([]byte("fatal error (its text is on standard error)\n"), trace...)
+}
+
+func firstLine(b []byte) []byte {
+	line, _, _ := bytes.Cut(b, []byte("\n"))
+	return line
+}
+
+// bury ends the books of a worker that is over. The caller is its last reader.
+func (h *host) bury() {
+	p := h.pool
+	if h.rx != nil {
+		h.drain()
+	}
+	p.mu.Lock()
+	wasStarting := h.state == hostStarting
+	asked := h.state == hostQuitting || h.killed
+	h.state = hostDead
+	var victims []flight
+	for i := len(h.flights) - 1; i >= 0; i-- {
+		f := h.flights[i]
+		switch {
+		case h.tx.Taken(f.at) && !p.retryCrash(&f):
+			victims = append(victims, f)
+		case f.cause != nil:
+			victims = append(victims, f)
+		default:
+			p.queue.pushFront(f.task)
+			p.queued++
+		}
+	}
+	h.flights = nil
+	if wasStarting && !p.closing {
+		p.startFailed(h)
+	} else if !asked || len(victims) > 0 {
+		p.deaths[h.reason()]++
+	}
+	h.buried = true
+	if h.slotFree {
+		p.forget(h)
+	}
+	p.reconcile(time.Now())
+	p.feedAll()
+	lost := p.orphans()
+	p.mu.Unlock()
+
+	for _, f := range victims {
+		f.task.fail(h.outcome(&f))
+	}
+	for _, t := range lost {
+		t.fail(p.lastWord(h, t))
+	}
+	p.checkDrained()
+	close(h.kick)
+	h.close()
+	close(h.over)
+}
+
+// retryCrash reports whether a call that died with its worker is run again. Called
+// with mu held.
+func (p *pool) retryCrash(f *flight) bool {
+	t := f.task
+	if f.cause != nil || !t.body.fn().idempotent || int(t.pool.crashes) >= p.o.CrashRetries || p.closing {
+		return false
+	}
+	t.pool.crashes++
+	return true
+}
+
+// orphans takes the tasks out of the queue for which there will be no worker. Called
+// with mu held.
+func (p *pool) orphans() (lost []*Task) {
+	if p.broken == nil && !p.once {
+		return nil
+	}
+	for t := p.next(); t != nil; t = p.next() {
+		t.pool.phase.Store(phaseGone)
+		lost = append(lost, t)
+	}
+	return lost
+}
+
+// lastWord is what a task without a worker ends with.
+func (p *pool) lastWord(h *host, t *Task) error {
+	if p.broken != nil {
+		return p.broken
+	}
+	return h.died(t.Func())
+}
+
+// reason is a death's name in Stats.
+func (h *host) reason() string {
+	switch {
+	case h.ended.Reason == child.Memory:
+		return "out of memory"
+	case h.killed:
+		return "killed by its pool"
+	case h.ended.Signal != 0:
+		return "signal " + h.ended.Signal.String()
+	}
+	return fmt.Sprintf("exit code %d", h.ended.Code)
+}
+
+// forget takes a worker out of the table, once it is buried and its tree is gone.
+// Called with mu held.
+func (p *pool) forget(h *host) {
+	p.hosts = slices.DeleteFunc(p.hosts, func(x *host) bool { return x == h })
+	p.checkFinished()
+}
+
+// close closes what belonged to a worker.
+func (h *host) close() {
+	if h.conn != nil {
+		h.conn.Close()
+	}
+	if h.ways != nil {
+		h.ways.Close()
+	}
+	if h.crash != nil {
+		h.crash.Close()
+	}
+}

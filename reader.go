@@ -1,0 +1,212 @@
+package brood
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/brood-go/brood/internal/link"
+	"github.com/brood-go/brood/internal/wire"
+)
+
+// readerRole says who reads a worker's outcomes.
+type readerRole int
+
+const (
+	readerNone readerRole = iota
+	readerLoop            // its goroutine
+	readerCall            // a synchronous Call
+	readerBury            // who buries it
+)
+
+// claimReader makes the caller, or the goroutine, the reader if there is none.
+func (h *host) claimReader(role readerRole) bool {
+	if h.reader != readerNone || len(h.flights) == 0 {
+		return false
+	}
+	h.reader = role
+	return true
+}
+
+// ring wakes the worker. The caller has retained its ways under mu.
+func (h *host) ring() {
+	h.tx.Ring()
+	h.ways.Release()
+}
+
+// readLoop is the worker's reader, whenever it is kicked.
+func (h *host) readLoop() {
+	for range h.kick {
+		for h.readSome(h.gone.Load) {
+		}
+	}
+}
+
+// readFor reads as long as the outcome of t is awaited.
+func (h *host) readFor(ctx context.Context, t *Task) {
+	stop := func() bool { return h.gone.Load() || t.settled.Load() || ctx.Err() != nil }
+	for h.readSome(stop) {
+		if !t.settled.Load() && ctx.Err() == nil {
+			continue
+		}
+		p := h.pool
+		p.mu.Lock()
+		if h.gone.Load() {
+			p.mu.Unlock()
+			continue // and bury it
+		}
+		more := len(h.flights) > 0
+		h.reader = readerNone
+		if more {
+			h.reader = readerLoop
+		}
+		p.mu.Unlock()
+		if more {
+			h.kick <- struct{}{}
+		}
+		return
+	}
+}
+
+// readSome waits for outcomes and delivers those that are there. It returns false
+// when the caller is the reader no more: because no call is in flight, or because the
+// worker is over, and is now buried.
+func (h *host) readSome(stop func() bool) bool {
+	h.rx.Wait(link.Spin, stop)
+	over := h.gone.Load() // before the rings are looked at: what was committed is there then
+	h.drain()
+	p := h.pool
+	if over {
+		p.mu.Lock()
+		h.reader = readerBury
+		p.mu.Unlock()
+		h.bury()
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(h.flights) > 0 || h.gone.Load() {
+		return true
+	}
+	h.reader = readerNone
+	return false
+}
+
+// drain delivers the outcomes that are there. Only the reader calls it.
+func (h *host) drain() {
+	wake := false
+	for {
+		frame, ok, err := h.rx.Next()
+		if err != nil {
+			h.corrupt(err)
+			break
+		}
+		if !ok {
+			break
+		}
+		res, body, err := wire.ParseResponse(frame)
+		if err != nil {
+			h.corrupt(err)
+			break
+		}
+		fed, ok := h.deliver(&res, body)
+		wake = wake || fed
+		if !ok {
+			break
+		}
+	}
+	if wake {
+		h.tx.Ring()
+	}
+}
+
+// corrupt ends a worker that wrote what it never should.
+func (h *host) corrupt(err error) {
+	h.pool.mu.Lock()
+	defer h.pool.mu.Unlock()
+	h.startErr = err
+	h.kill()
+}
+
+// deliver settles the call that an outcome is of, and gives the worker the next ones.
+// body is in the ring, whose room is given back.
+func (h *host) deliver(res *wire.Response, body []byte) (fed, ok bool) {
+	p := h.pool
+	p.mu.Lock()
+	if len(h.flights) == 0 || h.flights[0].id != res.ID {
+		p.mu.Unlock()
+		h.corrupt(fmt.Errorf("brood: worker %d sent an outcome for a call that it does not run", h.pid))
+		h.rx.Release()
+		return false, false
+	}
+	f := h.flights[0]
+	n := copy(h.flights, h.flights[1:])
+	h.flights[n] = flight{}
+	h.flights = h.flights[:n]
+	h.served++
+	if n > 0 {
+		p.becameHead(h, time.Now)
+	}
+	fed = p.feed(h)
+	if len(h.flights) == 0 {
+		p.becameIdle(h)
+	}
+	p.mu.Unlock()
+
+	t := f.task
+	if res.Status == wire.Failed {
+		err := decodeError(body)
+		h.rx.Release()
+		p.fail(t, &f, err)
+		return fed, true
+	}
+	raw := &t.pool.raw
+	raw.kind = res.Kind
+	switch {
+	case res.Where == wire.Apart:
+		raw.apart = h.ways.Keep(body)
+	case len(body) <= len(t.pool.small):
+		raw.bytes = append(t.pool.small[:0], body...)
+	default:
+		raw.bytes = append([]byte(nil), body...)
+	}
+	h.rx.Release()
+	t.resolve(raw)
+	p.checkDrained()
+	return fed, true
+}
+
+// fail settles a task whose function returned an error, or runs it again.
+func (p *pool) fail(t *Task, f *flight, err error) {
+	p.mu.Lock()
+	if f.cause == nil && t.body.fn().idempotent && int(t.pool.errors) < p.o.ErrorRetries && !p.closing && p.broken == nil {
+		t.pool.errors++
+		p.requeue(t)
+		p.mu.Unlock()
+		return
+	}
+	p.mu.Unlock()
+	t.fail(t.explain(err))
+	p.checkDrained()
+}
+
+// requeue puts a task where it is taken next, and gives it out if a worker has room.
+// Called with mu held.
+func (p *pool) requeue(t *Task) {
+	p.queue.pushFront(t)
+	p.queued++
+	p.feedAll()
+}
+
+// feedAll gives out what waits. Called with mu held.
+func (p *pool) feedAll() {
+	for _, h := range p.hosts {
+		if h.hasRoom() && p.feed(h) {
+			kick := h.claimReader(readerLoop)
+			h.tx.Ring()
+			if kick {
+				h.kick <- struct{}{} // it has room for one, and there is no other
+			}
+		}
+	}
+}
