@@ -33,13 +33,13 @@ func (b *bench) library() error {
 	if err := b.table("The library: cost of a task as its payload grows, argument and result of that size", b.payloads(pool, p)); err != nil {
 		return err
 	}
-	for _, part := range []func(*brood.ProcessPool, *peers) error{b.latencies, b.memories} {
-		if err := part(pool, p); err != nil {
+	if err := b.latencies(pool, p); err != nil {
+		return err
+	}
+	for _, part := range []func() error{b.memories, b.deaths} {
+		if err := part(); err != nil {
 			return err
 		}
-	}
-	if err := b.deaths(); err != nil {
-		return err
 	}
 	return b.table("The library: goroutines", b.threads())
 }

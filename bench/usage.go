@@ -48,12 +48,12 @@ func (b *bench) latencies(pool *brood.ProcessPool, p *peers) error {
 }
 
 // memories shows what an idle worker costs.
-func (b *bench) memories(_ *brood.ProcessPool, p *peers) error {
+func (b *bench) memories() error {
 	const what = "memory"
 	if !b.only.MatchString(what) {
 		return nil
 	}
-	fmt.Fprintf(b.out, "## The library: %s of an idle worker\n\nAfter 100 small tasks, the median of all workers, in KiB: resident, its share of what is shared (Pss), and private.\n\n| worker of | resident | Pss | private |\n|---|---|---|---|\n", what)
+	fmt.Fprintf(b.out, "## The library: %s of an idle worker\n\nNew pools of four after at least 100 small tasks, the median of all workers, in KiB: resident, its share of what is shared (Pss), and private.\n\n| worker of | resident | Pss | private |\n|---|---|---|---|\n", what)
 	own, err := b.idleWorkers()
 	if err != nil {
 		return err
@@ -61,18 +61,18 @@ func (b *bench) memories(_ *brood.ProcessPool, p *peers) error {
 	if err := b.memory("brood.ProcessPool", own); err != nil {
 		return err
 	}
-	for _, x := range []struct {
-		name string
-		p    *peer
-	}{{"ProcessPoolExecutor", p.executor}, {"multiprocessing.Pool", p.pool}} {
-		a, err := x.p.ask("pids", 1, 0)
-		if x.p.why != "" {
-			fmt.Fprintf(b.out, "| %s | %s | | |\n", x.name, x.p.why)
+	for _, kind := range []string{"executor", "pool"} {
+		name := map[string]string{"executor": "ProcessPoolExecutor", "pool": "multiprocessing.Pool"}[kind]
+		x := b.python(kind, "4")
+		a, err := x.ask("pids", 1, 0)
+		if x.why != "" {
+			fmt.Fprintf(b.out, "| %s | %s | | |\n", name, x.why)
 			continue
 		}
 		if err == nil {
-			err = b.memory(x.name, rolls(a.PIDs))
+			err = b.memory(name, rolls(a.PIDs))
 		}
+		x.stop()
 		if err != nil {
 			return err
 		}

@@ -97,7 +97,9 @@ def main():
         except multiprocessing.TimeoutError:
             answer = {"error": "no answer within 2 s"}
         print(json.dumps(answer), flush=True)
-    os._exit(0)  # without waiting for a pool that hangs
+    for pid in pool.pids():  # a pool that hangs would be waited for, and its workers left
+        os.kill(pid, signal.SIGKILL)
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -120,6 +120,9 @@ func (r *run) doLinger(now time.Time) {
 	if !r.dead || r.stopping || r.drained && r.empty {
 		return
 	}
+	if r.lingerAt.IsZero() && r.over() { // the usual case: then nothing is killed, and the cgroup can be used again
+		return
+	}
 	if r.lingerAt.IsZero() {
 		r.lingerAt = now.Add(max(r.spec.Linger, 0))
 	}
