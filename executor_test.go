@@ -122,7 +122,6 @@ type value struct {
 	Pointer *value
 	Any     any
 	Array   [3]uint8
-	inner   int
 }
 
 var mirror = NewFunc("test/mirror", func(_ context.Context, v value) (value, error) { return v, nil })
