@@ -161,6 +161,7 @@ func read(path string) string {
 func (b *bench) time(s command) (float64, error) {
 	cmd := exec.Command(s.argv[0], s.argv[1:]...)
 	cmd.Dir = b.dir
+	cmd.Env = append(os.Environ(), "SHELL=/bin/sh") // the same shell for all
 	cmd.Stderr = os.Stderr
 	if s.stdin != "" {
 		f, err := os.Open(s.stdin)
