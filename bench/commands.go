@@ -59,7 +59,7 @@ func (b *bench) comparisons() ([]comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	few, err := b.file("few", b.lines/50)
+	few, err := b.file("few", b.lines/200)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ func (b *bench) overheads(many, few string) []comparison {
 		)},
 		{fmt.Sprintf("%d lines, --dry-run", b.lines), 0, b.sides(
 			command{"brood", []string{b.brood, "run", "--dry-run", "echo", "{}"}, many, 1, 0},
-			command{"GNU parallel (a fiftieth of it, × 50)", gnu("--dry-run", "echo", "{}"), few, 0.02, 0},
+			command{"GNU parallel (a two-hundredth of it, × 200)", gnu("--dry-run", "echo", "{}"), few, 0.005, 0},
 		)},
 	}
 }
