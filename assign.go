@@ -161,6 +161,10 @@ func (p *pool) put(h *host, t *Task) bool {
 	}
 	at, ok := h.tx.Append2(req.Append(h.head[:0]), body)
 	if !ok {
+		if err := h.tx.Err(); err != nil {
+			h.startErr = err
+			h.kill()
+		}
 		return false
 	}
 	h.flights = append(h.flights, flight{task: t, id: req.ID, at: at})

@@ -22,6 +22,9 @@ func (h *host) outcome(f *flight) error {
 	if f.cause != nil {
 		return fmt.Errorf("%w: %w", f.cause, died)
 	}
+	if h.startErr != nil { // it wrote what it never should
+		return fmt.Errorf("%w: %w", died, h.startErr)
+	}
 	return died
 }
 

@@ -106,6 +106,25 @@ func TestErrorsKeepTheirIdentity(t *testing.T) {
 	})
 }
 
+// An error may be as long as it likes.
+func TestLongErrors(t *testing.T) {
+	onEach(t, PoolOptions{Workers: 1}, func(t *testing.T, p testPool) {
+		for _, n := range []int{1 << 10, 64 << 10, 3 << 20} {
+			_, err := wordy.Call(t.Context(), p, n)
+			if !errors.Is(err, errOurs) || strings.Count(err.Error(), "x") != n {
+				t.Errorf("%d: %.60v", n, err)
+			}
+		}
+		if v, err := square.Call(t.Context(), p, 3); v != 9 || err != nil {
+			t.Error(v, err)
+		}
+	})
+}
+
+var wordy = NewFunc("test/wordy", func(_ context.Context, n int) (int, error) {
+	return 0, fmt.Errorf("%s%w", strings.Repeat("x", n), errOurs)
+})
+
 // value has something of every kind that travels.
 type value struct {
 	Bool    bool

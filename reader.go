@@ -155,7 +155,7 @@ func (h *host) deliver(res *wire.Response, body []byte) (fed, ok bool) {
 
 	t := f.task
 	if res.Status == wire.Failed {
-		err := decodeError(body)
+		err := h.remoteError(res, body)
 		h.rx.Release()
 		p.fail(t, &f, err)
 		return fed, true
@@ -174,6 +174,20 @@ func (h *host) deliver(res *wire.Response, body []byte) (fed, ok bool) {
 	t.resolve(raw)
 	p.checkDrained()
 	return fed, true
+}
+
+// remoteError is the error that an outcome carries.
+func (h *host) remoteError(res *wire.Response, body []byte) error {
+	if res.Where == wire.Inline {
+		return decodeError(body)
+	}
+	kept := h.ways.Keep(body)
+	defer kept.Release()
+	b, err := kept.Bytes()
+	if err != nil {
+		return fmt.Errorf("brood: a long error came from process %d, but it can't be read: %w", h.pid, err)
+	}
+	return decodeError(b)
 }
 
 // fail settles a task whose function returned an error, or runs it again.

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -58,6 +60,72 @@ func TestStorm(t *testing.T) {
 		mustRecover(t, p)
 		eventually(t, "no descriptor is left over", func() bool { return descriptors() <= before+12 })
 	})
+}
+
+// scribble overwrites the memory that this worker shares with its parent.
+var scribble = NewFunc("test/scribble", func(_ context.Context, seed uint64) (int, error) {
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		return 0, err
+	}
+	mem, err := os.OpenFile("/proc/self/mem", os.O_WRONLY, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer mem.Close()
+	rng := rand.New(rand.NewPCG(seed, 1))
+	n := 0
+	for line := range strings.Lines(string(maps)) {
+		var from, to int64
+		if !strings.Contains(line, "memfd:brood-rings") {
+			continue
+		}
+		if _, err := fmt.Sscanf(line, "%x-%x", &from, &to); err != nil {
+			return 0, err
+		}
+		for range 1 + rng.IntN(200) {
+			b := make([]byte, 8)
+			for i := range b {
+				b[i] = byte(rng.Uint32())
+			}
+			at := from + rng.Int64N((to-from)/8)*8
+			if rng.IntN(2) == 0 { // one of the words
+				at = from + rng.Int64N(2)*(to-from)/2 + rng.Int64N(64)*8
+			}
+			if _, err := mem.WriteAt(b, at); err == nil {
+				n++
+			}
+		}
+	}
+	return n, nil
+})
+
+// A worker that writes garbage into the shared memory costs tasks of its own, whatever
+// they end with, and its life. The parent neither crashes nor waits for ever.
+func TestScribblingWorkers(t *testing.T) {
+	watchdog(t, time.Minute)
+	rounds := uint64(30)
+	if long {
+		rounds = 1000
+	}
+	for seed := range rounds {
+		p := newProcesses(t, PoolOptions{Workers: 1, Spares: -1, TaskTimeout: 500 * time.Millisecond, Grace: -1, Output: OutputCapture})
+		f := scribble.Submit(t.Context(), p, seed)
+		var after []*Future[int]
+		for i := range 20 {
+			after = append(after, square.Submit(t.Context(), p, i))
+		}
+		n, err := f.Result(t.Context())
+		if err == nil && n == 0 {
+			t.Fatal("nothing was written")
+		}
+		for i, g := range after {
+			if v, err := g.Result(t.Context()); err == nil && v != i*i {
+				t.Logf("seed %d: %d² = %d, from memory that was written over", seed, i, v)
+			}
+		}
+		p.Close()
+	}
 }
 
 // stormTasks has a number of tasks on their way at once, one of them large, and

@@ -326,18 +326,20 @@ func (w *workerProcess) answer(c *served, kind wire.Kind, out []byte, err error)
 		res.Status, res.Kind = wire.Failed, wire.CBOR
 		out = encodeError(err)
 	}
+	body, where, werr := w.ways.Place(out)
+	if werr != nil { // no memory for a large one
+		res.Status, res.Kind = wire.Failed, wire.CBOR
+		body, where = encodeError(fmt.Errorf("brood: the outcome has %d bytes: %w", len(out), werr)), wire.Inline
+	}
+	res.Where = where
+	head := res.Append(c.head[:0])
 	for {
-		body, where, werr := w.ways.Place(out)
-		if werr != nil { // no memory for a large one
-			res.Status, res.Kind = wire.Failed, wire.CBOR
-			out = encodeError(fmt.Errorf("brood: the result has %d bytes: %w", len(out), werr))
-			continue
-		}
-		res.Where = where
-		head := res.Append(c.head[:0])
 		if _, ok := w.tx.Append2(head, body); ok {
 			w.tx.Ring()
 			return
+		}
+		if err := w.tx.Err(); err != nil {
+			fatal("%v", err)
 		}
 		w.tx.WaitRoom(len(head)+len(body), func() bool { return false })
 	}

@@ -26,6 +26,8 @@ type Sender interface {
 	WaitRoom(n int, stop func() bool)
 	// Wake ends the current or the next WaitRoom.
 	Wake()
+	// Err is what the other side wrote that it never should; there will never be room again.
+	Err() error
 }
 
 // Receiver is the end where frames are taken. It belongs to one goroutine at a

@@ -52,6 +52,9 @@ func (s *Stream) Taken(at uint64) bool { return s.taken.Load() >= at }
 // WaitRoom implements Sender: there is always room.
 func (s *Stream) WaitRoom(int, func() bool) {}
 
+// Err implements Sender.
+func (s *Stream) Err() error { return nil }
+
 // Next implements Receiver.
 func (s *Stream) Next() ([]byte, bool, error) {
 	s.mu.Lock()
