@@ -16,6 +16,8 @@ func benchmarkPool(b *testing.B, f func(b *testing.B, p Executor)) {
 				p, err = NewProcessPool(PoolOptions{Workers: 2})
 			case "processes over sockets":
 				p, err = NewProcessPool(PoolOptions{Workers: 2, sockets: true})
+			case "processes, portable":
+				p, err = NewProcessPool(PoolOptions{Workers: 2, sockets: true, portable: true})
 			default:
 				b.Skip("as threads")
 			}

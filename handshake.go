@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -186,6 +187,8 @@ func mayStart() error {
 	switch {
 	case !initialised.Load():
 		return errNoGuard
+	case runtime.GOOS == "windows" || runtime.GOOS == "plan9" || runtime.GOARCH == "wasm":
+		return fmt.Errorf("brood: worker processes need a Unix system, this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
 	case depth() >= maxDepth:
 		return ErrDepth
 	}

@@ -38,7 +38,7 @@ type host struct {
 	head  [wire.RequestSize]byte
 
 	state     hostState
-	proc      *child.Proc
+	proc      process
 	pid       int
 	began     time.Time
 	flights   []flight // calls in its ring, in order
@@ -59,6 +59,14 @@ type host struct {
 	over     chan struct{} // closed once it is buried
 	startErr error         // why it could not be made ready
 	stage    string
+}
+
+// process is what a pool wants of a worker's process: a child.Proc, or where there is
+// none a child.Portable.
+type process interface {
+	PID() int
+	Kill(child.Reason)
+	Signal(syscall.Signal) error
 }
 
 // flight is a call in the ring of a worker.
@@ -134,12 +142,22 @@ func (p *pool) spawn(now time.Time) {
 	h.killAt = now.Add(p.o.StartTimeout)
 	p.wakeBy(h.killAt)
 	p.hosts = append(p.hosts, h)
-	go inSlot(h.live)
+	if p.o.portable {
+		go h.live(func(spec *child.Spec, started func(process)) (child.Report, error) {
+			return child.RunPortable(spec, func(c *child.Portable) { started(c) })
+		}, nil)
+		return
+	}
+	go inSlot(func(slot *child.Slot, err error) {
+		h.live(func(spec *child.Spec, started func(process)) (child.Report, error) {
+			return slot.Run(spec, func(c *child.Proc) { started(c) })
+		}, err)
+	})
 }
 
-// live is the life of the process, on its slot's thread; the error is that of
-// opening the slot.
-func (h *host) live(slot *child.Slot, err error) {
+// live is the life of the process, on its slot's thread, where run starts it and
+// returns when it has ended; the error is that of opening the slot.
+func (h *host) live(run func(*child.Spec, func(process)) (child.Report, error), err error) {
 	p := h.pool
 	var rep child.Report
 	var spec *child.Spec
@@ -149,7 +167,7 @@ func (h *host) live(slot *child.Slot, err error) {
 	}
 	if err == nil {
 		spec.LeaderEnded = h.leaderEnded
-		rep, err = slot.Run(spec, func(proc *child.Proc) {
+		rep, err = run(spec, func(proc process) {
 			closeAll(given)
 			p.mu.Lock()
 			h.proc, h.pid, h.stage = proc, proc.PID(), "handshake"

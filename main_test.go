@@ -128,6 +128,10 @@ var executors = []executorUnderTest{
 		o.sockets = true
 		return newProcesses(t, o)
 	}},
+	{"processes, portable", true, func(t *testing.T, o PoolOptions) testPool {
+		o.sockets, o.portable = true, true
+		return newProcesses(t, o)
+	}},
 }
 
 func newThreads(t *testing.T, o PoolOptions) *ThreadPool {

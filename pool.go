@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"github.com/brood-go/brood/internal/child"
 )
 
 // PoolOptions configures a pool. The zero value works. What is marked with
@@ -69,7 +71,8 @@ type PoolOptions struct {
 	// logger, with the worker's pid added. nil: they log for themselves.
 	LogHandler slog.Handler
 
-	sockets bool // use the way of transport of other platforms
+	sockets  bool // use the way of transport of other platforms
+	portable bool // and their way to start a process
 }
 
 // Output says what becomes of what worker processes write.
@@ -114,6 +117,9 @@ func (o PoolOptions) withDefaults() PoolOptions {
 		o.Spares = 1
 	case o.Spares < 0:
 		o.Spares = 0
+	}
+	if child.PortableOnly {
+		o.sockets, o.portable = true, true
 	}
 	return o
 }

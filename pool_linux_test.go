@@ -582,7 +582,7 @@ var waitForFile = NewFunc("test/wait for a file", func(ctx context.Context, path
 
 // A parent that is killed takes its workers with it, whatever they do.
 func TestParentKilled(t *testing.T) {
-	for _, what := range []string{"busy", "idle", "starting"} {
+	for _, what := range []string{"busy", "idle", "starting", "portable"} {
 		t.Run(what, func(t *testing.T) {
 			watchdog(t, time.Minute)
 			mark := fmt.Sprintf("BROOD_TEST_MARK=orphans%d%s", os.Getpid(), what)
@@ -613,8 +613,12 @@ func TestParentKilled(t *testing.T) {
 	}
 }
 
-var _ = role("parent busy", func() {
-	p, err := NewProcessPool(PoolOptions{Workers: 3})
+var _ = role("parent busy", func() { busyParent(PoolOptions{Workers: 3}) })
+
+var _ = role("parent portable", func() { busyParent(PoolOptions{Workers: 3, sockets: true, portable: true}) })
+
+func busyParent(o PoolOptions) {
+	p, err := NewProcessPool(o)
 	if err != nil {
 		panic(err)
 	}
@@ -626,7 +630,7 @@ var _ = role("parent busy", func() {
 	}
 	fmt.Println("ready")
 	select {}
-})
+}
 
 var _ = role("parent idle", func() {
 	p, err := NewProcessPool(PoolOptions{Workers: 3})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,7 +24,7 @@ func TestStorm(t *testing.T) {
 	}
 	onProcesses(t, PoolOptions{Workers: 3}, func(t *testing.T, p *ProcessPool) {
 		square.Call(t.Context(), p, 1)
-		before := descriptors()
+		before, mapped := descriptors(), mappings()
 		ctx, cancel := context.WithTimeout(t.Context(), d)
 		defer cancel()
 		var killer, load sync.WaitGroup
@@ -59,6 +60,10 @@ func TestStorm(t *testing.T) {
 		t.Logf("%d results, %d lost their worker, %d kills; deaths %v", ok.Load(), dead.Load(), kills, p.Stats().Deaths)
 		mustRecover(t, p)
 		eventually(t, "no descriptor is left over", func() bool { return descriptors() <= before+12 })
+		eventually(t, "no shared memory is left over", func() bool {
+			runtime.GC()
+			return mappings() <= mapped+12
+		})
 	})
 }
 
@@ -162,6 +167,12 @@ func stormTasks(t *testing.T, p *ProcessPool, i int, dead *atomic.Int64) (good i
 	got, err := large.Result(background)
 	judge(err, bytes.Equal(got, arg))
 	return good
+}
+
+// mappings counts this process's mappings of memory that it shares with workers.
+func mappings() int {
+	b, _ := os.ReadFile("/proc/self/maps")
+	return strings.Count(string(b), "memfd:")
 }
 
 // descriptors counts this process's.

@@ -44,6 +44,9 @@ var current struct {
 	refs int
 }
 
+// PortableOnly reports whether RunPortable is all there is to start a process with.
+const PortableOnly = false
+
 // inited is set by Init.
 var inited bool
 

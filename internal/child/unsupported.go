@@ -23,6 +23,9 @@ type Proc struct{}
 
 var errPlatform = fmt.Errorf("child: supervised processes need Linux, this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
 
+// PortableOnly reports whether RunPortable is all there is to start a process with.
+const PortableOnly = true
+
 // Init does nothing on this platform.
 func Init() {}
 
@@ -32,8 +35,15 @@ func Executable() string {
 	return path
 }
 
-// Scratch returns the same error as Open.
-func Scratch(string) (*os.File, error) { return nil, errPlatform }
+// Scratch is a file for a child to write to, removed from its directory at once where
+// the system allows that.
+func Scratch(name string) (*os.File, error) {
+	f, err := os.CreateTemp("", name+"-*")
+	if err == nil {
+		os.Remove(f.Name())
+	}
+	return f, err
+}
 
 // Usage is not known.
 func Usage(int) (time.Duration, int64) { return 0, 0 }
