@@ -115,14 +115,15 @@ func (p *pool) assign(t *Task) *host {
 	t.tally = &p.tally
 	if p.queued == 0 {
 		if h := p.leastBusy(); h != nil && p.put(h, t) {
-			if h.state != hostServing { // that was its last one
-				p.reconcile(time.Now())
+			if h.state != hostServing || p.o.IdleTimeout > 0 && len(h.flights) > 1 {
+				p.reconcile(time.Now()) // that was its last one; more workers are of use
 			}
 			h.ways.Retain()
 			return h
 		}
 	}
 	p.queue.push(t)
+	t.pool.waiting = true
 	p.queued++
 	if p.o.IdleTimeout > 0 || p.once {
 		p.reconcile(time.Now())
@@ -190,12 +191,20 @@ func (p *pool) becameHead(h *host, now func() time.Time) {
 // with mu held.
 func (p *pool) next() *Task {
 	for p.queue.len() > 0 {
-		if t := p.queue.pop(); t.pool.phase.Load() != phaseGone {
+		if t := p.queue.pop(); t.pool.waiting {
+			t.pool.waiting = false
 			p.queued--
 			return t
 		}
 	}
 	return nil
+}
+
+// enqueueFront puts a task where it is taken next. Called with mu held.
+func (p *pool) enqueueFront(t *Task) {
+	p.queue.pushFront(t)
+	t.pool.waiting = true
+	p.queued++
 }
 
 // feed gives h what it has room for, from the queue, or if that is empty and h is
@@ -208,8 +217,7 @@ func (p *pool) feed(h *host) (fed bool) {
 			break
 		}
 		if !p.put(h, t) {
-			p.queue.pushFront(t)
-			p.queued++
+			p.enqueueFront(t)
 			break
 		}
 		fed = true
@@ -246,8 +254,7 @@ func (p *pool) steal(h *host) (stolen bool) {
 	for i, t := range slices.Backward(taken) {
 		if !h.hasRoom() || !p.put(h, t) {
 			for _, t := range taken[:i+1] { // the latest first: each goes before it
-				p.queue.pushFront(t)
-				p.queued++
+				p.enqueueFront(t)
 			}
 			break
 		}
@@ -256,9 +263,11 @@ func (p *pool) steal(h *host) (stolen bool) {
 	return stolen
 }
 
-// cancelTask implements place.
+// cancelTask implements place. A task that is neither in the queue nor in a ring is
+// in the hands of who settles it.
 func (p *pool) cancelTask(t *Task, cause error) {
 	p.mu.Lock()
+	var reader *host
 	for _, h := range p.hosts {
 		i := slices.IndexFunc(h.flights, func(f flight) bool { return f.task == t })
 		if i < 0 {
@@ -267,10 +276,16 @@ func (p *pool) cancelTask(t *Task, cause error) {
 		if h.tx.Revoke(h.flights[i].at) {
 			h.flights = slices.Delete(h.flights, i, i+1)
 			h.assigned--
-			t.pool.phase.Store(phaseGone)
-			if len(h.flights) == 0 {
+			t.pool.waiting = true // as if it were in the queue
+			p.queued++
+			switch {
+			case len(h.flights) == 0:
 				p.becameIdle(h)
+			case i == 0:
+				p.becameHead(h, time.Now)
 			}
+			reader = h
+			h.ways.Retain()
 			break
 		}
 		p.cancelFlight(h, i, cause)
@@ -280,15 +295,24 @@ func (p *pool) cancelTask(t *Task, cause error) {
 		h.ways.Release()
 		return
 	}
-	if t.pool.phase.CompareAndSwap(phaseQueued, phaseGone) {
-		p.queued--
+	if !t.pool.waiting {
+		p.mu.Unlock()
+		return
 	}
+	t.pool.waiting = false
+	p.queued--
+	p.settling.Add(1)
 	if p.once {
 		p.beginClose() // the process has nothing to do
 	}
 	p.mu.Unlock()
 	t.fail(cause)
+	p.settling.Add(-1)
 	p.checkDrained()
+	if reader != nil { // it may be a Call that waits for this very task
+		reader.rx.Wake()
+		reader.ways.Release()
+	}
 }
 
 // cancelFlight ends the context of a call that a worker has taken, and has the

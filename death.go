@@ -98,35 +98,43 @@ func (h *host) bury() {
 		case f.cause != nil:
 			victims = append(victims, f)
 		default:
-			p.queue.pushFront(f.task)
-			p.queued++
+			p.enqueueFront(f.task)
 		}
 	}
 	h.flights = nil
-	if wasStarting && !p.closing {
+	if wasStarting && !p.closing && p.broken == nil {
 		p.startFailed(h)
 	} else if !asked || len(victims) > 0 {
 		p.deaths[h.reason()]++
 	}
-	h.buried = true
-	if h.slotFree {
-		p.forget(h)
-	}
 	p.reconcile(time.Now())
 	p.feedAll()
 	lost := p.orphans()
+	broken := p.broken
+	p.settling.Add(int64(len(victims) + len(lost)))
 	p.mu.Unlock()
 
 	for _, f := range victims {
 		f.task.fail(h.outcome(&f))
 	}
 	for _, t := range lost {
-		t.fail(p.lastWord(h, t))
+		if broken != nil {
+			t.fail(broken)
+		} else {
+			t.fail(h.died(t.Func()))
+		}
 	}
-	p.checkDrained()
+	p.settling.Add(-int64(len(victims) + len(lost)))
 	close(h.kick)
 	h.close()
+	p.mu.Lock()
+	h.buried = true // only now, as with the last worker the pool is closed
+	if h.slotFree {
+		p.forget(h)
+	}
+	p.mu.Unlock()
 	close(h.over)
+	p.checkDrained()
 }
 
 // retryCrash reports whether a call that died with its worker is run again. Called
@@ -147,18 +155,9 @@ func (p *pool) orphans() (lost []*Task) {
 		return nil
 	}
 	for t := p.next(); t != nil; t = p.next() {
-		t.pool.phase.Store(phaseGone)
 		lost = append(lost, t)
 	}
 	return lost
-}
-
-// lastWord is what a task without a worker ends with.
-func (p *pool) lastWord(h *host, t *Task) error {
-	if p.broken != nil {
-		return p.broken
-	}
-	return h.died(t.Func())
 }
 
 // reason is a death's name in Stats.

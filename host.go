@@ -48,6 +48,7 @@ type host struct {
 	killAt    time.Time // whatever it does
 	killed    bool
 	reader    readerRole
+	garbled   bool // the reader's: what it wrote makes no sense
 	kick      chan struct{}
 
 	ended    *child.Report

@@ -59,7 +59,8 @@ type pool struct {
 
 	mu       sync.Mutex
 	queue    fifo[*Task]
-	queued   int // in queue and not cancelled
+	queued   int          // in queue and not cancelled
+	settling atomic.Int64 // tasks that left queue and rings under mu, and have no outcome yet
 	hosts    []*host
 	want     int // serving workers, by Workers or Resize
 	made     int // processes ever started
@@ -238,8 +239,7 @@ func (p *pool) Close() error {
 	p.mu.Lock()
 	p.beginClose()
 	var all []*Task
-	for t := p.next(); t != nil; t = p.next() {
-		t.pool.phase.Store(phaseGone)
+	for _, t := range p.queue.items[p.queue.head:] {
 		all = append(all, t)
 	}
 	for _, h := range p.hosts {
@@ -270,7 +270,7 @@ func (p *pool) checkDrained() {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closing || p.queued > 0 {
+	if p.closing || p.queued > 0 || p.settling.Load() > 0 {
 		return
 	}
 	for _, h := range p.hosts {

@@ -2,7 +2,9 @@ package brood
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/brood-go/brood/internal/link"
@@ -46,14 +48,11 @@ func (h *host) readLoop() {
 func (h *host) readFor(ctx context.Context, t *Task) {
 	stop := func() bool { return h.gone.Load() || t.settled.Load() || ctx.Err() != nil }
 	for h.readSome(stop) {
-		if !t.settled.Load() && ctx.Err() == nil {
-			continue
-		}
 		p := h.pool
 		p.mu.Lock()
-		if h.gone.Load() {
+		if h.gone.Load() || h.has(t) && !t.settled.Load() && ctx.Err() == nil {
 			p.mu.Unlock()
-			continue // and bury it
+			continue // to wait, or to bury it
 		}
 		more := len(h.flights) > 0
 		h.reader = readerNone
@@ -66,6 +65,11 @@ func (h *host) readFor(ctx context.Context, t *Task) {
 		}
 		return
 	}
+}
+
+// has reports whether a task is in the worker's ring. Called with mu held.
+func (h *host) has(t *Task) bool {
+	return slices.ContainsFunc(h.flights, func(f flight) bool { return f.task == t })
 }
 
 // readSome waits for outcomes and delivers those that are there. It returns false
@@ -92,10 +96,11 @@ func (h *host) readSome(stop func() bool) bool {
 	return false
 }
 
-// drain delivers the outcomes that are there. Only the reader calls it.
+// drain delivers the outcomes that are there. Only the reader calls it. Behind what
+// makes no sense nothing is believed any more.
 func (h *host) drain() {
 	wake := false
-	for {
+	for !h.garbled {
 		frame, ok, err := h.rx.Next()
 		if err != nil {
 			h.corrupt(err)
@@ -105,23 +110,24 @@ func (h *host) drain() {
 			break
 		}
 		res, body, err := wire.ParseResponse(frame)
+		if err == nil && res.Where == wire.Apart && h.pool.outbox == nil {
+			err = errors.New("brood: an outcome is said to be in shared memory, but there is none")
+		}
 		if err != nil {
+			h.rx.Release()
 			h.corrupt(err)
 			break
 		}
-		fed, ok := h.deliver(&res, body)
-		wake = wake || fed
-		if !ok {
-			break
-		}
+		wake = h.deliver(&res, body) || wake
 	}
 	if wake {
 		h.tx.Ring()
 	}
 }
 
-// corrupt ends a worker that wrote what it never should.
+// corrupt ends a worker that wrote what it never should. Only the reader calls it.
 func (h *host) corrupt(err error) {
+	h.garbled = true
 	h.pool.mu.Lock()
 	defer h.pool.mu.Unlock()
 	h.startErr = err
@@ -129,16 +135,18 @@ func (h *host) corrupt(err error) {
 }
 
 // deliver settles the call that an outcome is of, and gives the worker the next ones.
-// body is in the ring, whose room is given back.
-func (h *host) deliver(res *wire.Response, body []byte) (fed, ok bool) {
+// body is in the ring, whose room is given back. It reports whether the worker is to
+// be woken.
+func (h *host) deliver(res *wire.Response, body []byte) (fed bool) {
 	p := h.pool
 	p.mu.Lock()
 	if len(h.flights) == 0 || h.flights[0].id != res.ID {
 		p.mu.Unlock()
 		h.corrupt(fmt.Errorf("brood: worker %d sent an outcome for a call that it does not run", h.pid))
 		h.rx.Release()
-		return false, false
+		return false
 	}
+	p.settling.Add(1)
 	f := h.flights[0]
 	n := copy(h.flights, h.flights[1:])
 	h.flights[n] = flight{}
@@ -158,7 +166,7 @@ func (h *host) deliver(res *wire.Response, body []byte) (fed, ok bool) {
 		err := h.remoteError(res, body)
 		h.rx.Release()
 		p.fail(t, &f, err)
-		return fed, true
+		return fed
 	}
 	raw := &t.pool.raw
 	raw.kind = res.Kind
@@ -172,8 +180,9 @@ func (h *host) deliver(res *wire.Response, body []byte) (fed, ok bool) {
 	}
 	h.rx.Release()
 	t.resolve(raw)
+	p.settling.Add(-1)
 	p.checkDrained()
-	return fed, true
+	return fed
 }
 
 // remoteError is the error that an outcome carries.
@@ -193,23 +202,18 @@ func (h *host) remoteError(res *wire.Response, body []byte) error {
 // fail settles a task whose function returned an error, or runs it again.
 func (p *pool) fail(t *Task, f *flight, err error) {
 	p.mu.Lock()
-	if f.cause == nil && t.body.fn().idempotent && int(t.pool.errors) < p.o.ErrorRetries && !p.closing && p.broken == nil {
+	if f.cause == nil && t.body.fn().idempotent && int(t.pool.errors) < p.o.ErrorRetries && !p.closing && p.broken == nil && !t.isCancelled() {
 		t.pool.errors++
-		p.requeue(t)
+		p.enqueueFront(t)
+		p.settling.Add(-1)
+		p.feedAll()
 		p.mu.Unlock()
 		return
 	}
 	p.mu.Unlock()
 	t.fail(t.explain(err))
+	p.settling.Add(-1)
 	p.checkDrained()
-}
-
-// requeue puts a task where it is taken next, and gives it out if a worker has room.
-// Called with mu held.
-func (p *pool) requeue(t *Task) {
-	p.queue.pushFront(t)
-	p.queued++
-	p.feedAll()
 }
 
 // feedAll gives out what waits. Called with mu held.

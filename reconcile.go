@@ -116,19 +116,19 @@ func (p *pool) retireOne(now time.Time) {
 	}
 	least.state = hostRetiring
 	for n := len(least.flights); n > 0 && least.flights[n-1].cause == nil && least.tx.Revoke(least.flights[n-1].at); n-- {
-		p.queue.pushFront(least.flights[n-1].task)
-		p.queued++
+		p.enqueueFront(least.flights[n-1].task)
 		least.flights = least.flights[:n-1]
 	}
 	if len(least.flights) == 0 {
 		p.tellToQuit(least, now)
 	}
+	least.rx.Wake() // a Call may wait here for a task that is elsewhere now
 	p.feedAll()
 }
 
 // becameIdle is called when a worker runs nothing. Called with mu held.
 func (p *pool) becameIdle(h *host) {
-	if h.state == hostRetiring || p.closing {
+	if h.state == hostRetiring || p.closing || p.broken != nil {
 		p.reconcile(time.Now())
 		return
 	}
@@ -273,8 +273,10 @@ func (p *pool) supervise() {
 			}
 			continue
 		}
+		for i := range h.flights {
+			p.due(h.flights[i].killAt, now, h.kill)
+		}
 		f := &h.flights[0]
-		p.due(f.killAt, now, h.kill)
 		if p.o.TaskTimeout == 0 || f.cause != nil || f.since.IsZero() {
 			continue
 		}

@@ -59,10 +59,11 @@ func TestStorm(t *testing.T) {
 		}
 		t.Logf("%d results, %d lost their worker, %d kills; deaths %v", ok.Load(), dead.Load(), kills, p.Stats().Deaths)
 		mustRecover(t, p)
-		eventually(t, "no descriptor is left over", func() bool { return descriptors() <= before+12 })
+		// Both sides keep some large segments for later, many fewer than there were deaths.
+		eventually(t, "no descriptor is left over", func() bool { return descriptors() <= before+64 })
 		eventually(t, "no shared memory is left over", func() bool {
 			runtime.GC()
-			return mappings() <= mapped+12
+			return mappings() <= mapped+64
 		})
 	})
 }

@@ -148,6 +148,10 @@ func (f cancelFunc) cancelTask(t *Task, cause error) {
 // been asked to end already: then the place must see to that.
 func (t *Task) enter(p place) bool {
 	t.mu.Lock()
+	if t.settled.Load() { // whoever took it was faster
+		t.mu.Unlock()
+		return true
+	}
 	t.place = p
 	cause := t.cancelled
 	t.mu.Unlock()
@@ -187,6 +191,13 @@ func (y *tally) count(ok bool) {
 	} else {
 		y.failed.Add(1)
 	}
+}
+
+// isCancelled reports whether the task was asked to end.
+func (t *Task) isCancelled() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.cancelled != nil
 }
 
 // win gains the right to settle the task.

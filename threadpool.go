@@ -45,12 +45,13 @@ type threadWorker struct {
 
 // What a pool keeps in a task.
 type poolTask struct {
-	phase   atomic.Int32
-	crashes int32     // how often a worker died of it, or while it ran it
-	errors  int32     // how often it returned an error
-	payload payload   // the encoded argument, in a ProcessPool
-	raw     rawResult // the encoded result
-	small   [16]byte  // room for it
+	phase   atomic.Int32 // in a ThreadPool
+	waiting bool         // in a ProcessPool's queue and not cancelled; under its mu
+	crashes int32        // how often a worker died of it, or while it ran it
+	errors  int32        // how often it returned an error
+	payload payload      // the encoded argument, in a ProcessPool
+	raw     rawResult    // the encoded result
+	small   [16]byte     // room for it
 }
 
 // The phases of a task in a pool.
