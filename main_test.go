@@ -207,3 +207,9 @@ func role(name string, f func()) struct{} {
 	roles[name] = f
 	return struct{}{}
 }
+
+// readFile is a file of a process in /proc.
+func readFile(pid int, name string) []byte {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, name))
+	return b
+}
