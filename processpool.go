@@ -238,10 +238,7 @@ func (p *pool) Close() error {
 	p.gate.shut()
 	p.mu.Lock()
 	p.beginClose()
-	var all []*Task
-	for _, t := range p.queue.items[p.queue.head:] {
-		all = append(all, t)
-	}
+	all := slices.Clone(p.queue.items[p.queue.head:])
 	for _, h := range p.hosts {
 		for _, f := range h.flights {
 			all = append(all, f.task)
