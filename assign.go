@@ -114,7 +114,7 @@ func (p *pool) refuse() error {
 func (p *pool) assign(t *Task) *host {
 	t.tally = &p.tally
 	if p.queued == 0 {
-		if h := p.leastBusy(); h != nil && p.put(h, t) {
+		if h := p.place(t); h != nil {
 			if h.state != hostServing || p.o.IdleTimeout > 0 && len(h.flights) > 1 {
 				p.reconcile(time.Now()) // that was its last one; more workers are of use
 			}
@@ -131,15 +131,34 @@ func (p *pool) assign(t *Task) *host {
 	return nil
 }
 
-// leastBusy is the serving worker with the fewest calls, nil if all are full. Called
-// with mu held.
+// place puts a task into the ring of the least busy worker that has room for it, nil
+// if none has. Called with mu held.
+func (p *pool) place(t *Task) *host {
+	best := p.leastBusy()
+	if best == nil || p.put(best, t) {
+		return best
+	}
+	for _, h := range p.hosts { // its ring is full of calls that were taken back
+		if h != best && h.hasRoom() && p.put(h, t) {
+			return h
+		}
+	}
+	return nil
+}
+
+// leastBusy is the serving worker with the fewest calls, nil if all have as many as
+// they may. One that lets calls be taken back again and again, because it takes none, is
+// the last choice. Called with mu held.
 func (p *pool) leastBusy() *host {
 	var best *host
 	for _, h := range p.hosts {
-		if h.hasRoom() && (best == nil || len(h.flights) < len(best.flights)) {
-			if len(h.flights) == 0 {
-				return h
-			}
+		if !h.hasRoom() {
+			continue
+		}
+		if len(h.flights) == 0 && h.revoked == 0 {
+			return h
+		}
+		if best == nil || len(h.flights)+h.revoked < len(best.flights)+best.revoked {
 			best = h
 		}
 	}
@@ -162,12 +181,10 @@ func (p *pool) put(h *host, t *Task) bool {
 	}
 	at, ok := h.tx.Append2(req.Append(h.head[:0]), body)
 	if !ok {
-		if err := h.tx.Err(); err != nil {
-			h.startErr = err
-			h.kill()
-		}
+		p.noRoom(h)
 		return false
 	}
+	t.pool.host = h
 	h.flights = append(h.flights, flight{task: t, id: req.ID, at: at})
 	h.assigned++
 	if len(h.flights) == 1 {
@@ -177,6 +194,62 @@ func (p *pool) put(h *host, t *Task) bool {
 		h.state = hostRetiring
 	}
 	return true
+}
+
+// noRoom is called when a call does not fit into a ring. Most of what fills it may have
+// been taken back, and to that there is no answer: so somebody has to read what the worker
+// says of its room. Called with mu held.
+func (p *pool) noRoom(h *host) {
+	if err := h.tx.Err(); err != nil {
+		h.fault = err
+		h.kill()
+		return
+	}
+	h.full = true
+	if h.reader == readerNone {
+		h.reader = readerLoop
+		h.kick <- struct{}{} // it has room for one, and there is no other
+	}
+}
+
+// remove takes a call out of a worker's books. Called with mu held.
+func (h *host) remove(i int) {
+	h.flights[i].task.pool.host = nil
+	h.flights = slices.Delete(h.flights, i, i+1) // and what is behind the last is cleared
+}
+
+// takeBack takes back the calls from number from on, the last one first, as long as the
+// worker has not taken them, and puts them where they are taken next. It reports whether
+// all of them were taken back. Called with mu held.
+func (p *pool) takeBack(h *host, from int) bool {
+	n := len(h.flights)
+	for len(h.flights) > from {
+		last := len(h.flights) - 1
+		t := h.flights[last].task
+		if !h.tx.Revoke(h.flights[last].at) {
+			break
+		}
+		h.remove(last)
+		h.assigned--
+		p.enqueueFront(t)
+	}
+	if len(h.flights) < n && h.reader == readerCall {
+		h.rx.Wake() // it may wait for one of them
+	}
+	return len(h.flights) <= from
+}
+
+// killFor kills a worker because of call number i, and because of no other: what is
+// behind it is taken back before. If that can't be done the worker has taken the next one,
+// so this call has ended and its outcome is on the way. Called with mu held.
+func (p *pool) killFor(h *host, i int) {
+	if h.killed {
+		return
+	}
+	if p.takeBack(h, i+1) {
+		h.kill()
+	}
+	p.feedAll()
 }
 
 // becameHead notes since when the first call of h can run. Called with mu held.
@@ -196,6 +269,7 @@ func (p *pool) next() *Task {
 			p.queued--
 			return t
 		}
+		p.queue.dead--
 	}
 	return nil
 }
@@ -243,13 +317,13 @@ func (p *pool) steal(h *host) (stolen bool) {
 	var taken []*Task
 	for n := len(from.flights) / 2; n > 0; n-- {
 		last := len(from.flights) - 1
-		f := from.flights[last]
-		if f.cause != nil || !from.tx.Revoke(f.at) {
+		t := from.flights[last].task
+		if !from.tx.Revoke(from.flights[last].at) {
 			break
 		}
-		from.flights = from.flights[:last]
+		from.remove(last)
 		from.assigned--
-		taken = append(taken, f.task)
+		taken = append(taken, t)
 	}
 	for i, t := range slices.Backward(taken) {
 		if !h.hasRoom() || !p.put(h, t) {
@@ -260,6 +334,9 @@ func (p *pool) steal(h *host) (stolen bool) {
 		}
 		stolen = true
 	}
+	if len(taken) > 0 && from.reader == readerCall {
+		from.rx.Wake() // it may wait for one of them
+	}
 	return stolen
 }
 
@@ -267,40 +344,29 @@ func (p *pool) steal(h *host) (stolen bool) {
 // in the hands of who settles it.
 func (p *pool) cancelTask(t *Task, cause error) {
 	p.mu.Lock()
-	var reader *host
-	for _, h := range p.hosts {
-		i := slices.IndexFunc(h.flights, func(f flight) bool { return f.task == t })
-		if i < 0 {
-			continue
-		}
-		if h.tx.Revoke(h.flights[i].at) {
-			h.flights = slices.Delete(h.flights, i, i+1)
-			h.assigned--
-			t.pool.waiting = true // as if it were in the queue
-			p.queued++
-			switch {
-			case len(h.flights) == 0:
-				p.becameIdle(h)
-			case i == 0:
-				p.becameHead(h, time.Now)
-			}
-			reader = h
-			h.ways.Retain()
-			break
-		}
-		p.cancelFlight(h, i, cause)
+	h := t.pool.host
+	switch {
+	case h != nil:
 		h.ways.Retain()
+		i := h.index(t)
+		if !h.tx.Revoke(h.flights[i].at) {
+			p.cancelFlight(h, i, cause)
+			p.mu.Unlock()
+			h.wakeReader() // a Call that reads for itself has to look at its context
+			return
+		}
+		h.remove(i)
+		h.assigned--
+		h.revoked++
+		p.headRemoved(h, i)
+	case t.pool.waiting:
+		t.pool.waiting = false
+		p.queued--
+		p.queue.bury(func(t *Task) bool { return t.pool.waiting })
+	default:
 		p.mu.Unlock()
-		h.rx.Wake() // a Call that reads for itself has to look at its context
-		h.ways.Release()
 		return
 	}
-	if !t.pool.waiting {
-		p.mu.Unlock()
-		return
-	}
-	t.pool.waiting = false
-	p.queued--
 	p.settling.Add(1)
 	if p.once {
 		p.beginClose() // the process has nothing to do
@@ -309,10 +375,30 @@ func (p *pool) cancelTask(t *Task, cause error) {
 	t.fail(cause)
 	p.settling.Add(-1)
 	p.checkDrained()
-	if reader != nil { // it may be a Call that waits for this very task
-		reader.rx.Wake()
-		reader.ways.Release()
+	if h != nil {
+		h.wakeReader() // it may be a Call that waits for this very task
 	}
+}
+
+// headRemoved is called when call number i was taken back. Called with mu held.
+func (p *pool) headRemoved(h *host, i int) {
+	switch {
+	case len(h.flights) == 0:
+		p.becameIdle(h)
+	case i == 0:
+		p.becameHead(h, time.Now)
+	}
+}
+
+// wakeReader wakes the reader. The caller has retained the worker's ways under mu.
+func (h *host) wakeReader() {
+	h.rx.Wake()
+	h.ways.Release()
+}
+
+// index is the place of a task in the worker's ring. Called with mu held.
+func (h *host) index(t *Task) int {
+	return slices.IndexFunc(h.flights, func(f flight) bool { return f.task == t })
 }
 
 // cancelFlight ends the context of a call that a worker has taken, and has the
@@ -321,11 +407,11 @@ func (p *pool) cancelFlight(h *host, i int, cause error) {
 	f := &h.flights[i]
 	f.cause = cause
 	f.killAt = time.Now().Add(p.o.Grace)
-	h.cancelRemote(f.id)
 	if p.o.Grace <= 0 {
-		h.kill()
+		p.killFor(h, i)
 		return
 	}
+	h.cancelRemote(f.id, unwrapContext(cause))
 	p.wakeBy(f.killAt)
 }
 
@@ -333,12 +419,6 @@ func (p *pool) cancelFlight(h *host, i int, cause error) {
 func (p *pool) taskRuns(t *Task) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, h := range p.hosts {
-		for _, f := range h.flights {
-			if f.task == t {
-				return h.tx.Taken(f.at)
-			}
-		}
-	}
-	return false
+	h := t.pool.host
+	return h != nil && h.tx.Taken(h.flights[h.index(t)].at)
 }

@@ -22,8 +22,8 @@ func (h *host) outcome(f *flight) error {
 	if f.cause != nil {
 		return fmt.Errorf("%w: %w", f.cause, died)
 	}
-	if h.startErr != nil { // it wrote what it never should
-		return fmt.Errorf("%w: %w", died, h.startErr)
+	if h.fault != nil {
+		return fmt.Errorf("%w: %w", died, h.fault)
 	}
 	return died
 }
@@ -92,6 +92,7 @@ func (h *host) bury() {
 	var victims []flight
 	for i := len(h.flights) - 1; i >= 0; i-- {
 		f := h.flights[i]
+		f.task.pool.host = nil
 		switch {
 		case h.tx.Taken(f.at) && !p.retryCrash(&f):
 			victims = append(victims, f)

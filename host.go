@@ -1,6 +1,7 @@
 package brood
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -46,19 +47,24 @@ type host struct {
 	served    int
 	idleSince time.Time
 	killAt    time.Time // whatever it does
-	killed    bool
+	killed    bool      // by its pool
+	killSent  bool      // and the process was there to be killed
+	full      bool      // a call did not fit into its ring; until it says that there is room
+	revoked   int       // calls that were taken back since its last outcome
 	reader    readerRole
 	garbled   bool // the reader's: what it wrote makes no sense
 	kick      chan struct{}
 
 	ended    *child.Report
 	eof      bool
-	gone     atomic.Bool // both
-	slotFree bool        // its whole tree is gone
+	gone     atomic.Bool   // both
+	goneCh   chan struct{} // closed with gone
+	slotFree bool          // its whole tree is gone
 	buried   bool
 	launched chan struct{} // closed once it runs or never will
 	over     chan struct{} // closed once it is buried
 	startErr error         // why it could not be made ready
+	fault    error         // what it wrote that it never should
 	stage    string
 }
 
@@ -92,8 +98,10 @@ const (
 	hostDead
 )
 
+// hasRoom reports whether the worker gets another call. One that is on its way out
+// gets none: it would take the call along.
 func (h *host) hasRoom() bool {
-	if h.state != hostServing {
+	if h.state != hostServing || h.killed || h.eof || h.ended != nil {
 		return false
 	}
 	if h.pool.outbox == nil { // what was sent can't be taken back
@@ -117,26 +125,29 @@ func (h *host) describe() string {
 	return "idle"
 }
 
-// kill ends the process, now or as soon as it is known.
+// kill ends the process, once: now, or as soon as it is known.
 func (h *host) kill() {
 	h.killed = true
-	if h.proc != nil {
+	if h.proc != nil && !h.killSent {
+		h.killSent = true
 		h.proc.Kill(child.Cancelled)
 	}
 }
 
 // cancelRemote ends a call's context in the worker.
-func (h *host) cancelRemote(id uint64) {
-	if h.conn != nil {
-		h.conn.Post(link.Message{Type: link.Cancel, Body: binary.LittleEndian.AppendUint64(nil, id)})
+func (h *host) cancelRemote(id uint64, why error) {
+	body := append(binary.LittleEndian.AppendUint64(nil, id), 0)
+	if errors.Is(why, context.DeadlineExceeded) {
+		body[8] = 1
 	}
+	h.conn.Post(link.Message{Type: link.Cancel, Body: body})
 }
 
 // spawn starts the process of a new host. Called with mu held; what takes time
 // happens on the slot's thread.
 func (p *pool) spawn(now time.Time) {
 	p.made++
-	h := &host{pool: p, name: fmt.Sprintf("%s-%d", p.o.Name, p.made), token: rand.Text(), began: now, kick: make(chan struct{}, 1), launched: make(chan struct{}), over: make(chan struct{}), stage: "start"}
+	h := &host{pool: p, name: fmt.Sprintf("%s-%d", p.o.Name, p.made), token: rand.Text(), began: now, kick: make(chan struct{}, 1), goneCh: make(chan struct{}), launched: make(chan struct{}), over: make(chan struct{}), stage: "start"}
 	if p.once {
 		h.name = p.o.Name
 	}
@@ -353,6 +364,7 @@ func (h *host) checkGone() {
 		return
 	}
 	h.gone.Store(true)
+	close(h.goneCh)
 	mine := h.reader == readerNone
 	if mine {
 		h.reader = readerBury

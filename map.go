@@ -116,6 +116,29 @@ func (q *fifo[T]) pop() T {
 	return v
 }
 
+// taskQueue is a queue of tasks, some of which were cancelled where they are.
+type taskQueue struct {
+	fifo[*Task]
+	dead int // cancelled ones in it
+}
+
+// bury notes that a task in the queue is cancelled. Once more than half of them are,
+// they are taken out, so that what was cancelled takes no memory for long, and a cancellation
+// a constant time on average.
+func (q *taskQueue) bury(alive func(*Task) bool) {
+	if q.dead++; q.dead < 32 || q.dead*2 < q.len() {
+		return
+	}
+	kept := q.items[:0]
+	for _, t := range q.items[q.head:] {
+		if alive(t) {
+			kept = append(kept, t)
+		}
+	}
+	clear(q.items[len(kept):])
+	q.items, q.head, q.dead = kept, 0, 0
+}
+
 // pushFront puts v where it is taken next.
 func (q *fifo[T]) pushFront(v T) {
 	if q.head == 0 {

@@ -58,7 +58,7 @@ type pool struct {
 	parent identity
 
 	mu       sync.Mutex
-	queue    fifo[*Task]
+	queue    taskQueue
 	queued   int          // in queue and not cancelled
 	settling atomic.Int64 // tasks that left queue and rings under mu, and have no outcome yet
 	hosts    []*host

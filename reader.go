@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/brood-go/brood/internal/link"
@@ -50,11 +49,11 @@ func (h *host) readFor(ctx context.Context, t *Task) {
 	for h.readSome(stop) {
 		p := h.pool
 		p.mu.Lock()
-		if h.gone.Load() || h.has(t) && !t.settled.Load() && ctx.Err() == nil {
+		if h.gone.Load() || t.pool.host == h && !t.settled.Load() && ctx.Err() == nil {
 			p.mu.Unlock()
 			continue // to wait, or to bury it
 		}
-		more := len(h.flights) > 0
+		more := len(h.flights) > 0 || h.full && p.queued > 0
 		h.reader = readerNone
 		if more {
 			h.reader = readerLoop
@@ -67,16 +66,15 @@ func (h *host) readFor(ctx context.Context, t *Task) {
 	}
 }
 
-// has reports whether a task is in the worker's ring. Called with mu held.
-func (h *host) has(t *Task) bool {
-	return slices.ContainsFunc(h.flights, func(f flight) bool { return f.task == t })
-}
-
 // readSome waits for outcomes and delivers those that are there. It returns false
 // when the caller is the reader no more: because no call is in flight, or because the
 // worker is over, and is now buried.
 func (h *host) readSome(stop func() bool) bool {
-	h.rx.Wait(link.Spin, stop)
+	if h.garbled {
+		<-h.goneCh // it was killed, and has nothing to say that would be believed
+	} else {
+		h.rx.Wait(link.Spin, stop)
+	}
 	over := h.gone.Load() // before the rings are looked at: what was committed is there then
 	h.drain()
 	p := h.pool
@@ -89,7 +87,7 @@ func (h *host) readSome(stop func() bool) bool {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(h.flights) > 0 || h.gone.Load() {
+	if len(h.flights) > 0 || h.gone.Load() || h.full && p.queued > 0 {
 		return true
 	}
 	h.reader = readerNone
@@ -118,6 +116,11 @@ func (h *host) drain() {
 			h.corrupt(err)
 			break
 		}
+		if res.Status == wire.Room {
+			h.rx.Release()
+			wake = h.hasRoomAgain() || wake
+			continue
+		}
 		wake = h.deliver(&res, body) || wake
 	}
 	if wake {
@@ -125,12 +128,20 @@ func (h *host) drain() {
 	}
 }
 
+// hasRoomAgain feeds a worker that has stepped over calls which were taken back.
+func (h *host) hasRoomAgain() (fed bool) {
+	h.pool.mu.Lock()
+	defer h.pool.mu.Unlock()
+	h.full = false
+	return h.pool.feed(h)
+}
+
 // corrupt ends a worker that wrote what it never should. Only the reader calls it.
 func (h *host) corrupt(err error) {
 	h.garbled = true
 	h.pool.mu.Lock()
 	defer h.pool.mu.Unlock()
-	h.startErr = err
+	h.fault = err
 	h.kill()
 }
 
@@ -148,11 +159,13 @@ func (h *host) deliver(res *wire.Response, body []byte) (fed bool) {
 	}
 	p.settling.Add(1)
 	f := h.flights[0]
-	n := copy(h.flights, h.flights[1:])
-	h.flights[n] = flight{}
-	h.flights = h.flights[:n]
+	h.remove(0)
 	h.served++
-	if n > 0 {
+	h.full, h.revoked = false, 0
+	if h.served == 1 {
+		p.failures, p.retryAt = 0, time.Time{}
+	}
+	if len(h.flights) > 0 {
 		p.becameHead(h, time.Now)
 	}
 	fed = p.feed(h)

@@ -33,7 +33,7 @@ func (p *pool) reconcile(now time.Time) {
 		return
 	}
 	want, spares := p.wanted()
-	var starting, serving int
+	var starting, serving, leaving int // leaving: they still run what they have
 	for _, h := range p.hosts {
 		switch h.state {
 		case hostStarting:
@@ -43,6 +43,8 @@ func (p *pool) reconcile(now time.Time) {
 		case hostRetiring:
 			if len(h.flights) == 0 {
 				p.tellToQuit(h, now)
+			} else {
+				leaving++
 			}
 		}
 	}
@@ -52,7 +54,7 @@ func (p *pool) reconcile(now time.Time) {
 			continue
 		}
 		switch {
-		case serving < want:
+		case serving+leaving < want:
 			serving++
 			p.promote(h, now)
 		case spare < spares:
@@ -64,7 +66,7 @@ func (p *pool) reconcile(now time.Time) {
 	for ; serving > want; serving-- {
 		p.retireOne(now)
 	}
-	for n := want + spares - serving - spare - starting; n > 0; n-- {
+	for n := want + spares - serving - leaving - spare - starting; n > 0; n-- {
 		if now.Before(p.retryAt) {
 			p.wakeBy(p.retryAt)
 			break
@@ -115,10 +117,7 @@ func (p *pool) retireOne(now time.Time) {
 		return
 	}
 	least.state = hostRetiring
-	for n := len(least.flights); n > 0 && least.flights[n-1].cause == nil && least.tx.Revoke(least.flights[n-1].at); n-- {
-		p.enqueueFront(least.flights[n-1].task)
-		least.flights = least.flights[:n-1]
-	}
+	p.takeBack(least, 0)
 	if len(least.flights) == 0 {
 		p.tellToQuit(least, now)
 	}
@@ -183,11 +182,10 @@ func (p *pool) checkFinished() {
 func (p *pool) ready(h *host) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if h.state != hostStarting {
+	if h.state != hostStarting || h.killed {
 		return
 	}
-	h.state, h.stage, h.killAt = hostSpare, "", time.Time{}
-	p.failures, p.retryAt = 0, time.Time{}
+	h.state, h.stage, h.killAt = hostSpare, "ready", time.Time{}
 	go h.readLoop()
 	if p.once {
 		h.state = hostServing
@@ -273,16 +271,17 @@ func (p *pool) supervise() {
 			}
 			continue
 		}
-		for i := range h.flights {
-			p.due(h.flights[i].killAt, now, h.kill)
+		if !p.endLate(h, now) {
+			continue
 		}
 		f := &h.flights[0]
 		if p.o.TaskTimeout == 0 || f.cause != nil || f.since.IsZero() {
 			continue
 		}
 		p.due(f.since.Add(p.o.TaskTimeout), now, func() {
-			if !h.tx.Taken(f.at) {
-				h.kill() // it does not even take its calls, which are safe
+			if !h.tx.Taken(f.at) && (p.takeBack(h, 0) || p.outbox == nil) {
+				h.kill() // it does not even take its calls, which go to others
+				p.feedAll()
 				return
 			}
 			lates = append(lates, late{f.task, &TimeoutError{Task: f.task.Func(), Timeout: p.o.TaskTimeout}})
@@ -293,6 +292,15 @@ func (p *pool) supervise() {
 	for _, l := range lates {
 		l.t.cancel(l.cause)
 	}
+}
+
+// endLate kills a worker for a call whose grace is over. It reports whether calls are
+// left. Called with mu held.
+func (p *pool) endLate(h *host, now time.Time) (left bool) {
+	for i := 0; i < len(h.flights); i++ {
+		p.due(h.flights[i].killAt, now, func() { p.killFor(h, i) })
+	}
+	return len(h.flights) > 0
 }
 
 // due does something whose time has come, or makes sure that it is looked at then.

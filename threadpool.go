@@ -25,7 +25,7 @@ type ThreadPool struct {
 	gate *gate
 
 	mu      sync.Mutex
-	queue   fifo[*Task]
+	queue   taskQueue
 	workers []*threadWorker // those without a goroutine; the last is used first
 	made    int             // workers in existence
 	limit   int
@@ -47,6 +47,7 @@ type threadWorker struct {
 type poolTask struct {
 	phase   atomic.Int32 // in a ThreadPool
 	waiting bool         // in a ProcessPool's queue and not cancelled; under its mu
+	host    *host        // in whose ring it is; under the pool's mu
 	crashes int32        // how often a worker died of it, or while it ran it
 	errors  int32        // how often it returned an error
 	payload payload      // the encoded argument, in a ProcessPool
@@ -163,6 +164,7 @@ func (p *ThreadPool) next(w *threadWorker) *Task {
 			w.task.Store(t)
 			return t
 		}
+		p.queue.dead--
 	}
 	delete(p.crew, w)
 	if p.made > p.limit {
@@ -195,6 +197,9 @@ func (p *ThreadPool) cancelTask(t *Task, cause error) {
 	if t.pool.phase.CompareAndSwap(phaseQueued, phaseGone) {
 		p.mu.Lock()
 		p.queued--
+		if !p.closing || p.queue.len() > 0 {
+			p.queue.bury(func(t *Task) bool { return t.pool.phase.Load() == phaseQueued })
+		}
 		p.checkDrained()
 		p.mu.Unlock()
 		t.fail(cause)

@@ -42,7 +42,7 @@ type workerProcess struct {
 
 	mu        sync.Mutex
 	running   *served
-	cancelled map[uint64]bool // cancelled before they were taken
+	cancelled map[uint64]error // why, of those cancelled before they were taken
 }
 
 // served is a call that this worker runs.
@@ -81,7 +81,7 @@ func serveWorker(h *handshake) {
 	if err != nil {
 		fatal("%v", err)
 	}
-	w := &workerProcess{conn: conn, cancelled: make(map[uint64]bool)}
+	w := &workerProcess{conn: conn, cancelled: make(map[uint64]error)}
 	w.greet(h)
 	if w.ways, err = link.NewGuest(conn, h.rings, ringsFD); err != nil {
 		fatal("%v", err)
@@ -157,8 +157,12 @@ func (w *workerProcess) control() {
 		}
 		switch m.Type {
 		case link.Cancel:
-			if len(m.Body) == 8 {
-				w.cancel(binary.LittleEndian.Uint64(m.Body))
+			if len(m.Body) == 9 {
+				why := context.Canceled
+				if m.Body[8] == 1 {
+					why = context.DeadlineExceeded
+				}
+				w.cancel(binary.LittleEndian.Uint64(m.Body), why)
 			}
 		case link.Quit:
 			w.quit.Store(true)
@@ -171,13 +175,13 @@ func (w *workerProcess) control() {
 }
 
 // cancel ends the context of a call, also of one that is still to be taken.
-func (w *workerProcess) cancel(id uint64) {
+func (w *workerProcess) cancel(id uint64, why error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.running != nil && w.running.req.ID == id {
-		w.running.ctx.cancel(context.Canceled)
+		w.running.ctx.cancel(why)
 	} else if w.running == nil || id > w.running.req.ID {
-		w.cancelled[id] = true
+		w.cancelled[id] = why
 	}
 }
 
@@ -205,7 +209,27 @@ func (w *workerProcess) serve() {
 			whole = true
 			exit(0)
 		}
+		if w.rx.Skipped() {
+			w.tellRoom()
+			continue
+		}
 		w.rx.Wait(link.Spin, w.quit.Load)
+	}
+}
+
+// tellRoom tells the parent that calls which it took back are stepped over: there is no
+// answer to them, and it may wait for their room.
+func (w *workerProcess) tellRoom() {
+	head := (&wire.Response{Status: wire.Room}).Append(nil)
+	for !w.quit.Load() {
+		if _, ok := w.tx.Append2(head, nil); ok {
+			w.tx.Ring()
+			return
+		}
+		if err := w.tx.Err(); err != nil {
+			fatal("%v", err)
+		}
+		w.tx.WaitRoom(len(head), w.quit.Load)
 	}
 }
 
@@ -222,8 +246,8 @@ func (w *workerProcess) run(frame []byte) {
 	}
 	w.mu.Lock()
 	w.running = c
-	if w.cancelled[req.ID] {
-		c.ctx.cancel(context.Canceled)
+	if why := w.cancelled[req.ID]; why != nil {
+		c.ctx.cancel(why)
 	}
 	clear(w.cancelled) // all numbers in it are of calls before this one, or its own
 	w.mu.Unlock()

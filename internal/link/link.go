@@ -36,6 +36,9 @@ type Receiver interface {
 	// Next takes the next frame. Its bytes are valid until Release. An error means
 	// that the other side wrote what it never should.
 	Next() (frame []byte, ok bool, err error)
+	// Skipped reports whether Next has stepped over frames that were taken back, since
+	// it was last asked: their room is free, and the sender may wait for that.
+	Skipped() bool
 	// Release gives the room of the frame last taken back.
 	Release()
 	// Wait returns when there may be a frame, when stop says so, or after Wake. It
@@ -58,7 +61,8 @@ const (
 	Ready
 	// InitFailed says that it has not; the body is an error.
 	InitFailed
-	// Cancel ends the context of the task whose id, 8 bytes, is the body.
+	// Cancel ends the context of a task. The body is its id, 8 bytes, and 1 if a
+	// deadline has passed, else 0.
 	Cancel
 	// Quit asks the worker to exit once it runs nothing.
 	Quit

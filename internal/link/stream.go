@@ -74,6 +74,9 @@ func (s *Stream) Next() ([]byte, bool, error) {
 	return frame, true, nil
 }
 
+// Skipped implements Receiver: nothing is ever taken back.
+func (s *Stream) Skipped() bool { return false }
+
 // Release implements Receiver.
 func (s *Stream) Release() {}
 

@@ -14,6 +14,7 @@ type Consumer struct {
 	tailSeen uint64 // the last tail that made sense: there are whole entries up to it
 	holding  bool   // a payload was returned and not released
 	err      error  // stays
+	skipped  bool   // revoked entries since it was last asked
 	pace     pace
 }
 
@@ -54,9 +55,18 @@ func (c *Consumer) Next() (payload []byte, ok bool, err error) {
 			c.holding = true
 			return c.payload(at, int(size)), true, nil
 		}
+		c.skipped = c.skipped || state == revoked
 		c.give()
 	}
 	return nil, false, c.err
+}
+
+// Skipped reports whether Next has stepped over revoked entries since it was last
+// asked. Their room is free now, and the producer may not know: it gets no answer to them.
+func (c *Consumer) Skipped() bool {
+	skipped := c.skipped
+	c.skipped = false
+	return skipped
 }
 
 // look reads tail.

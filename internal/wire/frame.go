@@ -63,6 +63,9 @@ const (
 	Value Status = iota
 	// Failed: the body is an error, in CBOR.
 	Failed
+	// Room: no outcome at all; the worker has stepped over calls that were taken back,
+	// and there is room for others.
+	Room
 )
 
 // Response is the head of an outcome.
@@ -88,7 +91,7 @@ func ParseResponse(b []byte) (r Response, body []byte, err error) {
 		return r, nil, fmt.Errorf("wire: a response of %d bytes", len(b))
 	}
 	r = Response{ID: binary.LittleEndian.Uint64(b), Status: Status(b[8]), Kind: Kind(b[9]), Where: Where(b[10])}
-	if r.Status > Failed || r.Kind > CBOR || r.Where > Apart {
+	if r.Status > Room || r.Kind > CBOR || r.Where > Apart {
 		return r, nil, fmt.Errorf("wire: a response with status %d, kind %d at place %d", r.Status, r.Kind, r.Where)
 	}
 	return r, b[ResponseSize:], nil
