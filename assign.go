@@ -40,7 +40,6 @@ func (p *pool) prepare(t *Task) error {
 			return fmt.Errorf("brood: the argument of %s has %d bytes: %w", t.Func(), len(b), err)
 		}
 		y.inline = nil
-		t.whenSettled(y.release)
 	} else if k == wire.Bytes {
 		y.inline = slices.Clone(b)
 	}
@@ -49,49 +48,57 @@ func (p *pool) prepare(t *Task) error {
 
 // take prepares a task and gives it to a worker or queues it.
 func (p *pool) take(t *Task) error {
-	if err := p.prepare(t); err != nil {
-		t.fail(err)
-		return nil
-	}
-	p.mu.Lock()
-	if err := p.refuse(); err != nil {
-		p.mu.Unlock()
-		return err
-	}
-	h := p.assign(t)
-	kick := h != nil && h.claimReader(readerLoop)
-	p.mu.Unlock()
-	t.enter(p)
+	h, kick, err := p.accept(t, readerLoop)
 	if h != nil {
 		h.ring()
 		if kick {
 			h.kick <- struct{}{}
 		}
 	}
-	return nil
+	return err
+}
+
+// accept prepares a task and gives it to a worker, whose ways the caller releases, or
+// queues it. It reports whether the caller has to see to it that the worker is read, in
+// the role given. With an error the task was not taken, and is as it was.
+func (p *pool) accept(t *Task, role readerRole) (h *host, mine bool, err error) {
+	failed := p.prepare(t)
+	p.mu.Lock()
+	if err := p.refuse(); err != nil {
+		p.mu.Unlock()
+		t.pool.payload.release()
+		t.pool.payload = payload{}
+		return nil, false, err
+	}
+	if failed != nil { // that is its outcome
+		p.mu.Unlock()
+		t.fail(failed)
+		return nil, false, nil
+	}
+	t.body.dropArg()
+	held := t.pool.payload.held != nil
+	h = p.assign(t)
+	mine = h != nil && h.claimReader(role)
+	p.mu.Unlock()
+	if held {
+		t.whenSettled(t.pool.payload.release)
+	}
+	t.enter(p)
+	return h, mine, nil
 }
 
 // callDirect implements direct: if there is an idle worker, the caller reads its
 // outcomes until its own is there.
 func (p *pool) callDirect(ctx context.Context, t *Task) {
-	if err := p.gate.pass(ctx, t); err != nil {
+	if err := p.gate.pass(ctx); err != nil {
 		t.fail(err)
 		return
 	}
-	if err := p.prepare(t); err != nil {
+	h, mine, err := p.accept(t, readerCall)
+	p.gate.took(t, err)
+	if err != nil {
 		t.fail(err)
-		return
 	}
-	p.mu.Lock()
-	if err := p.refuse(); err != nil {
-		p.mu.Unlock()
-		t.fail(err)
-		return
-	}
-	h := p.assign(t)
-	mine := h != nil && h.claimReader(readerCall)
-	p.mu.Unlock()
-	t.enter(p)
 	if h == nil {
 		return // the caller waits for the future
 	}
@@ -343,6 +350,7 @@ func (p *pool) steal(h *host) (stolen bool) {
 // cancelTask implements place. A task that is neither in the queue nor in a ring is
 // in the hands of who settles it.
 func (p *pool) cancelTask(t *Task, cause error) {
+	why := unwrapContext(cause) // not under mu, as it may run the user's code
 	p.mu.Lock()
 	h := t.pool.host
 	switch {
@@ -350,7 +358,7 @@ func (p *pool) cancelTask(t *Task, cause error) {
 		h.ways.Retain()
 		i := h.index(t)
 		if !h.tx.Revoke(h.flights[i].at) {
-			p.cancelFlight(h, i, cause)
+			p.cancelFlight(h, i, cause, why)
 			p.mu.Unlock()
 			h.wakeReader() // a Call that reads for itself has to look at its context
 			return
@@ -403,7 +411,7 @@ func (h *host) index(t *Task) int {
 
 // cancelFlight ends the context of a call that a worker has taken, and has the
 // worker killed after the grace. Called with mu held.
-func (p *pool) cancelFlight(h *host, i int, cause error) {
+func (p *pool) cancelFlight(h *host, i int, cause, why error) {
 	f := &h.flights[i]
 	f.cause = cause
 	f.killAt = time.Now().Add(p.o.Grace)
@@ -411,7 +419,7 @@ func (p *pool) cancelFlight(h *host, i int, cause error) {
 		p.killFor(h, i)
 		return
 	}
-	h.cancelRemote(f.id, unwrapContext(cause))
+	h.cancelRemote(f.id, why)
 	p.wakeBy(f.killAt)
 }
 

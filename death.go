@@ -2,11 +2,11 @@ package brood
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/brood-go/brood/internal/child"
@@ -16,7 +16,7 @@ import (
 func (h *host) outcome(f *flight) error {
 	task := f.task.Func()
 	died := h.died(task)
-	if timeout := (*TimeoutError)(nil); errors.As(f.cause, &timeout) {
+	if timeout := timeoutIn(f.cause); timeout != nil {
 		return &TimeoutError{Task: task, Timeout: timeout.Timeout, Killed: true}
 	}
 	if f.cause != nil {
@@ -86,7 +86,7 @@ func (h *host) bury() {
 		h.drain()
 	}
 	p.mu.Lock()
-	wasStarting := h.state == hostStarting
+	failed := h.state == hostStarting
 	asked := h.state == hostQuitting || h.killed
 	h.state = hostDead
 	var victims []flight
@@ -103,7 +103,10 @@ func (h *host) bury() {
 		}
 	}
 	h.flights = nil
-	if wasStarting && !p.closing && p.broken == nil {
+	if !failed && !p.once && h.served == 0 && !asked && len(victims) == 0 {
+		failed = !h.killedByOthers() && time.Since(h.began) < youngAge
+	}
+	if failed && !p.closing && p.broken == nil {
 		p.startFailed(h)
 	} else if !asked || len(victims) > 0 {
 		p.deaths[h.reason()]++
@@ -128,6 +131,55 @@ func (h *host) bury() {
 	p.settling.Add(-int64(len(victims) + len(lost)))
 	close(h.kick)
 	h.close()
+	if h.saysSomething() {
+		go h.lastWords()
+	} else {
+		h.end()
+	}
+}
+
+// saysSomething reports whether lines or log records of the worker are still to be
+// passed on.
+func (h *host) saysSomething() bool {
+	for _, w := range h.lines {
+		if w.out.whenIdle() != nil {
+			return true
+		}
+	}
+	return h.logs.whenIdle() != nil
+}
+
+// lastWords waits until they are, but not for ever: who is to take them may not do so, or
+// wait for the end of this very worker.
+func (h *host) lastWords() {
+	enough := time.After(max(h.pool.o.Grace, 100*time.Millisecond))
+	waits := []<-chan struct{}{h.logs.whenIdle()}
+	for _, w := range h.lines {
+		waits = append(waits, w.out.whenIdle())
+	}
+	for _, idle := range waits {
+		if idle == nil {
+			continue
+		}
+		select {
+		case <-idle:
+		case <-enough:
+			enough = closedTimer
+		}
+	}
+	for _, w := range h.lines {
+		w.giveUp()
+	}
+	h.wakeSlot()
+	h.end()
+}
+
+// closedTimer is a timer that has expired.
+var closedTimer = func() <-chan time.Time { c := make(chan time.Time); close(c); return c }()
+
+// end is the end of a worker's end.
+func (h *host) end() {
+	p := h.pool
 	p.mu.Lock()
 	h.buried = true // only now, as with the last worker the pool is closed
 	if h.slotFree {
@@ -136,6 +188,12 @@ func (h *host) bury() {
 	p.mu.Unlock()
 	close(h.over)
 	p.checkDrained()
+}
+
+// killedByOthers reports whether somebody's SIGKILL ended the worker, not its pool's and
+// not a fault of its own.
+func (h *host) killedByOthers() bool {
+	return h.ended.Reason == child.Signaled && h.ended.Signal == syscall.SIGKILL && !h.killed
 }
 
 // retryCrash reports whether a call that died with its worker is run again. Called

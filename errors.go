@@ -118,7 +118,7 @@ func (e *TimeoutError) Unwrap() []error {
 // workers fail to start again and again is broken: every task ends with the last
 // StartError.
 type StartError struct {
-	Stage  string // "start", "handshake" or "initializer"
+	Stage  string // "start", "handshake", "initializer", or "ready": it ended before its first task
 	PID    int    // 0 if there was no process
 	Err    error
 	Output []byte // the tail of what it wrote, with OutputCapture
@@ -199,14 +199,23 @@ func encodeError(err error) []byte {
 }
 
 // describeError collects what of an error can be known elsewhere. A method of a
-// user's error may panic; then that is what there is to say.
+// user's error may panic, or end its goroutine; then that is what there is to say.
 func describeError(err error) (r remote) {
-	defer func() {
-		if v := recover(); v != nil {
-			p := newPanicError("the method of an error", v)
-			r = remote{Text: p.Error(), Panic: p}
-		}
-	}()
+	failed := guarded("the method of an error", func() error {
+		r = collectError(err)
+		return nil
+	})
+	if failed == nil {
+		return r
+	}
+	r = remote{Text: failed.Error(), Names: []string{"brood.ErrGoexit"}}
+	if p := (*PanicError)(nil); errors.As(failed, &p) {
+		r.Names, r.Panic = nil, p
+	}
+	return r
+}
+
+func collectError(err error) (r remote) {
 	r = remote{Text: err.Error(), Type: fmt.Sprintf("%T", err)}
 	var errno syscall.Errno
 	if errors.As(err, &errno) {

@@ -32,6 +32,7 @@ type entry struct {
 	idempotent bool
 	argCode    bool                  // to encode or decode an argument may run the user's code
 	resultCode bool                  // the same of a result
+	hidden     map[string]string     // "argument" and "result", if nothing of its type would travel: the type
 	watch      atomic.Pointer[watch] // the last one
 
 	// serve decodes an argument, runs the function and encodes the result. It raises
@@ -62,10 +63,29 @@ func NewFunc[A, R any](name string, fn func(ctx context.Context, arg A) (R, erro
 	if fn == nil {
 		panic(fmt.Sprintf("brood: NewFunc(%q): the function is nil", name))
 	}
-	f := &Func[A, R]{fn: fn, entry: &entry{name: name, argCode: wire.RunsUserCode(reflect.TypeFor[A]()), resultCode: wire.RunsUserCode(reflect.TypeFor[R]())}}
+	f := &Func[A, R]{fn: fn, entry: &entry{name: name, argCode: wire.RunsUserCode(reflect.TypeFor[A]()), resultCode: wire.RunsUserCode(reflect.TypeFor[R]()), hidden: make(map[string]string)}}
+	f.entry.hide("argument", reflect.TypeFor[A]())
+	f.entry.hide("result", reflect.TypeFor[R]())
 	f.entry.serve = f.serve
 	register(f.entry)
 	return f
+}
+
+// hide notes a type of whose values nothing would travel.
+func (e *entry) hide(what string, t reflect.Type) {
+	if wire.Hidden(t) {
+		e.hidden[what] = t.String()
+		e.argCode = e.argCode || what == "argument" // so that who encodes looks
+	}
+}
+
+// travels is an error for a type of whose values nothing would travel. In a goroutine of
+// the same process they are passed as they are, so that it is no error before.
+func (e *entry) travels(what string) error {
+	if t := e.hidden[what]; t != "" {
+		return fmt.Errorf("no field of %s is exported, so nothing of it would travel: export them, or give the type MarshalBinary and UnmarshalBinary", t)
+	}
+	return nil
 }
 
 // NewRunner is the second way to say what a process runs: a type with a Run
@@ -193,6 +213,9 @@ type call[A, R any] struct {
 func (c *call[A, R]) fn() *entry { return c.f.entry }
 func (c *call[A, R]) value() any { return c.arg }
 
+// dropArg implements body.
+func (c *call[A, R]) dropArg() { c.arg = *new(A) }
+
 // encode implements body. The bytes may be those of the argument itself.
 func (c *call[A, R]) encode() (k wire.Kind, b []byte, err error) {
 	if !c.f.entry.argCode {
@@ -203,6 +226,9 @@ func (c *call[A, R]) encode() (k wire.Kind, b []byte, err error) {
 
 // encodeGuarded encodes a value whose type has a say in it.
 func encodeGuarded[T any](e *entry, v *T) (k wire.Kind, b []byte, err error) {
+	if err := e.travels("argument"); err != nil {
+		return 0, nil, err
+	}
 	err = guarded("encoding the argument of "+e.name, func() (err error) {
 		k, b, err = wire.Encode(v, nil)
 		return err
@@ -215,22 +241,29 @@ func encodeGuarded[T any](e *entry, v *T) (k wire.Kind, b []byte, err error) {
 func (c *call[A, R]) run(ctx context.Context, encoded bool) {
 	var v R
 	err := ErrGoexit
-	defer func() {
-		if p := recover(); p != nil {
-			err = newPanicError(c.f.entry.name, p)
-		}
+	defer func() { // also if a method of the function's error ends the goroutine
 		if c.t.win() {
 			if err == nil {
 				c.result = v
 			}
-			c.t.settle(c.t.explain(err))
+			c.t.settle(err)
+		}
+	}()
+	defer func() {
+		if p := recover(); p != nil {
+			err = newPanicError(c.f.entry.name, p)
+		}
+		if err != nil {
+			err = c.t.explain(err)
 		}
 	}()
 	if encoded {
 		v, err = c.f.runEncoded(ctx, c)
-	} else {
-		v, err = c.f.fn(ctx, c.arg)
+		return
 	}
+	arg := c.arg
+	c.dropArg() // it is the function's alone
+	v, err = c.f.fn(ctx, arg)
 }
 
 // runEncoded runs the function as another process would: with a copy of the
@@ -244,9 +277,13 @@ func (f *Func[A, R]) runEncoded(ctx context.Context, c *call[A, R]) (v R, err er
 	if err := wire.Decode(k, b, &arg); err != nil {
 		return v, decodingError(f.entry, "argument", err)
 	}
+	c.dropArg()
 	out, err := f.fn(ctx, arg)
 	if err != nil {
 		return v, decodeError(encodeError(err))
+	}
+	if err := f.entry.travels("result"); err != nil {
+		return v, encodingError(f.entry, "result", err)
 	}
 	if k, b, err = wire.Encode(&out, nil); err != nil {
 		return v, encodingError(f.entry, "result", err)

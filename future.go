@@ -53,7 +53,7 @@ func (f *Future[R]) Result(ctx context.Context) (R, error) {
 			}
 		}
 	}
-	if err := f.t.outcome(); err != nil {
+	if err := f.t.outcome(ctx); err != nil {
 		var none R
 		return none, err
 	}
@@ -139,18 +139,36 @@ func AsCompleted[R any](ctx context.Context, fs ...*Future[R]) iter.Seq[*Future[
 	return func(yield func(*Future[R]) bool) {
 		left := slices.Clone(fs)
 		completed := make(chan *Future[R], len(left))
-		for _, f := range left {
-			f.t.whenSettled(func() { completed <- f })
+		watchers := make([]*watcher, len(left))
+		for i, f := range left {
+			watchers[i] = f.t.whenSettled(func() { completed <- f })
 		}
+		defer func() {
+			for i, f := range left {
+				f.t.forget(watchers[i])
+			}
+		}()
 		for range left {
-			select {
-			case f := <-completed:
-				if !yield(f) {
-					return
-				}
-			case <-ctx.Done():
+			f := nextCompleted(ctx, completed)
+			if f == nil || !yield(f) {
 				return
 			}
 		}
+	}
+}
+
+// nextCompleted waits for one until ctx ends, nil then. What is completed comes before
+// that.
+func nextCompleted[R any](ctx context.Context, completed <-chan *Future[R]) *Future[R] {
+	select {
+	case f := <-completed:
+		return f
+	default:
+	}
+	select {
+	case f := <-completed:
+		return f
+	case <-ctx.Done():
+		return nil
 	}
 }

@@ -29,14 +29,16 @@ type host struct {
 	name  string
 	token string
 
-	conn  *link.Conn
-	ways  *link.Host
-	tx    link.Sender   // Append2 under mu
-	rx    link.Receiver // the reader's alone
-	crash *os.File
-	tail  *tailWriter     // of its output, nil unless it is captured
-	lines []*prefixWriter // of its output, with OutputPrefix; the slot's thread's alone
-	head  [wire.RequestSize]byte
+	conn    *link.Conn
+	ways    *link.Host
+	tx      link.Sender   // Append2 under mu
+	rx      link.Receiver // the reader's alone
+	crash   *os.File
+	tail    *tailWriter     // of its output, nil unless it is captured
+	lines   []*prefixWriter // of its output, with OutputPrefix; the slot's thread's alone
+	logs    backlog         // its records for the LogHandler
+	dropped int             // records for which there was no room; the control goroutine's alone
+	head    [wire.RequestSize]byte
 
 	state     hostState
 	proc      process
@@ -137,7 +139,7 @@ func (h *host) kill() {
 // cancelRemote ends a call's context in the worker.
 func (h *host) cancelRemote(id uint64, why error) {
 	body := append(binary.LittleEndian.AppendUint64(nil, id), 0)
-	if errors.Is(why, context.DeadlineExceeded) {
+	if why == context.DeadlineExceeded {
 		body[8] = 1
 	}
 	h.conn.Post(link.Message{Type: link.Cancel, Body: body})
@@ -151,6 +153,7 @@ func (p *pool) spawn(now time.Time) {
 	if p.once {
 		h.name = p.o.Name
 	}
+	h.logs.what, h.logs.do = "PoolOptions.LogHandler", h.replay
 	h.killAt = now.Add(p.o.StartTimeout)
 	p.wakeBy(h.killAt)
 	p.hosts = append(p.hosts, h)
@@ -263,11 +266,22 @@ func (h *host) output(spec *child.Spec) {
 		spec.Stdout, spec.Stderr = os.Stdout, os.Stderr
 	case OutputPrefix:
 		prefix := "[" + h.name + "] "
-		h.lines = []*prefixWriter{{to: os.Stdout, prefix: prefix}, {to: os.Stderr, prefix: prefix}}
-		spec.Stdout, spec.Stderr = h.lines[0], h.lines[1]
+		out, err := newPrefixWriter(os.Stdout, prefix, h.wakeSlot), newPrefixWriter(os.Stderr, prefix, h.wakeSlot)
+		out.waits, err.waits = h.pool.o.portable, h.pool.o.portable
+		spec.Stdout, spec.Stderr = out, err
+		h.lines = []*prefixWriter{out, err}
 	case OutputCapture:
 		h.tail = &tailWriter{}
 		spec.Stdout, spec.Stderr = h.tail, h.tail
+	}
+}
+
+// wakeSlot has the slot ask again whether its writers are full.
+func (h *host) wakeSlot() {
+	h.pool.mu.Lock()
+	defer h.pool.mu.Unlock()
+	if p, ok := h.proc.(interface{ Wake() }); ok {
+		p.Wake()
 	}
 }
 
@@ -297,7 +311,7 @@ func (h *host) control() {
 			p.mu.Unlock()
 		case link.Log:
 			if p.o.LogHandler != nil {
-				replay(p.o.LogHandler, m.Body, h.name, h.pid)
+				h.log(m.Body)
 			}
 		default:
 			h.ways.Deliver(&m)
@@ -328,7 +342,7 @@ func (h *host) receive(b []byte) {
 		err = errors.New("the worker was refused: " + rec.Refused)
 	} else if init := p.o.Initializer; init != nil {
 		rec.HasInit, rec.Init = true, init.entry.index
-		rec.InitKind, rec.InitArg, err = init.encode()
+		rec.InitKind, rec.InitArg = p.initKind, p.initArg
 	}
 	p.mu.Lock()
 	if err != nil {

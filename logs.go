@@ -1,6 +1,7 @@
 package brood
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"time"
@@ -37,11 +38,12 @@ func (h *logSender) Enabled(context.Context, slog.Level) bool { return true }
 
 // Handle implements slog.Handler.
 func (h *logSender) Handle(_ context.Context, r slog.Record) error {
-	var attrs []logAttr
+	var as []slog.Attr
 	r.Attrs(func(a slog.Attr) bool {
-		attrs = append(attrs, travelling(a))
+		as = append(as, a)
 		return true
 	})
+	attrs := travelling(as)
 	b, err := wire.Marshal(logRecord{Time: r.Time, Level: int(r.Level), Message: r.Message, Attrs: merge(h.attrs, nest(h.groups, attrs))})
 	if err != nil {
 		return err
@@ -51,11 +53,7 @@ func (h *logSender) Handle(_ context.Context, r slog.Record) error {
 
 // WithAttrs implements slog.Handler.
 func (h *logSender) WithAttrs(as []slog.Attr) slog.Handler {
-	var attrs []logAttr
-	for _, a := range as {
-		attrs = append(attrs, travelling(a))
-	}
-	return &logSender{conn: h.conn, groups: h.groups, attrs: merge(h.attrs, nest(h.groups, attrs))}
+	return &logSender{conn: h.conn, groups: h.groups, attrs: merge(h.attrs, nest(h.groups, travelling(as)))}
 }
 
 // WithGroup implements slog.Handler.
@@ -66,8 +64,11 @@ func (h *logSender) WithGroup(name string) slog.Handler {
 	return &logSender{conn: h.conn, attrs: h.attrs, groups: append(h.groups[:len(h.groups):len(h.groups)], name)}
 }
 
-// nest puts attributes into groups, the first of which is the outermost.
+// nest puts attributes, if there are any, into groups, the first of which is the outermost.
 func nest(groups []string, attrs []logAttr) []logAttr {
+	if len(attrs) == 0 {
+		return nil
+	}
 	for i := len(groups) - 1; i >= 0; i-- {
 		attrs = []logAttr{{Key: groups[i], Group: attrs}}
 	}
@@ -90,21 +91,28 @@ next:
 	return out
 }
 
-// travelling is an attribute as it can be sent.
-func travelling(a slog.Attr) logAttr {
-	v := a.Value.Resolve()
-	t := logAttr{Key: a.Key}
-	switch v.Kind() {
-	case slog.KindGroup:
-		for _, m := range v.Group() {
-			t.Group = append(t.Group, travelling(m))
+// travelling are attributes as they can be sent. An empty one and an empty group are
+// nothing, as for any handler.
+func travelling(as []slog.Attr) (out []logAttr) {
+	for _, a := range as {
+		v := a.Value.Resolve()
+		t := logAttr{Key: a.Key}
+		switch v.Kind() {
+		case slog.KindGroup:
+			if t.Group = travelling(v.Group()); t.Group == nil {
+				continue
+			}
+		case slog.KindBool, slog.KindFloat64, slog.KindInt64, slog.KindString, slog.KindUint64, slog.KindTime:
+			t.Value = v.Any()
+		default: // durations and anything else: as text
+			if a.Equal(slog.Attr{}) {
+				continue
+			}
+			t.Value = v.String()
 		}
-	case slog.KindBool, slog.KindFloat64, slog.KindInt64, slog.KindString, slog.KindUint64, slog.KindTime:
-		t.Value = v.Any()
-	default: // durations and anything else: as text
-		t.Value = v.String()
+		out = append(out, t)
 	}
-	return t
+	return out
 }
 
 // arrived is the attribute at the parent.
@@ -119,17 +127,39 @@ func arrived(t logAttr) slog.Attr {
 	return slog.Attr{Key: t.Key, Value: slog.GroupValue(as...)}
 }
 
-// replay gives a worker's record to the parent's handler.
-func replay(h slog.Handler, b []byte, worker string, pid int) {
+// maxLogs is how many bytes of records may wait for a handler.
+const maxLogs = 16 << 20
+
+// log puts a record on its way to the handler, which may take its time, or wait for the
+// worker. What comes while too many wait is dropped, and the handler is told of that.
+// The control goroutine alone calls it.
+func (h *host) log(record []byte) {
+	if h.logs.size() >= maxLogs {
+		h.dropped++
+		return
+	}
+	if h.dropped > 0 {
+		note, err := wire.Marshal(logRecord{Time: time.Now(), Level: int(slog.LevelWarn), Message: "brood: records of a worker were dropped: the handler is too slow", Attrs: []logAttr{{Key: "dropped", Value: h.dropped}}})
+		if err == nil {
+			h.logs.push(note)
+		}
+		h.dropped = 0
+	}
+	h.logs.push(bytes.Clone(record))
+}
+
+// replay gives a worker's record to the handler.
+func (h *host) replay(b []byte) {
 	var t logRecord
 	ctx := context.Background()
-	if wire.Unmarshal(b, &t) != nil || !h.Enabled(ctx, slog.Level(t.Level)) {
+	to := h.pool.o.LogHandler
+	if wire.Unmarshal(b, &t) != nil || !to.Enabled(ctx, slog.Level(t.Level)) {
 		return
 	}
 	r := slog.NewRecord(t.Time, slog.Level(t.Level), t.Message, 0)
 	for _, a := range t.Attrs {
 		r.AddAttrs(arrived(a))
 	}
-	r.AddAttrs(slog.String("worker", worker), slog.Int("pid", pid))
-	h.Handle(ctx, r)
+	r.AddAttrs(slog.String("worker", h.name), slog.Int("pid", h.pid))
+	to.Handle(ctx, r)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"sync"
+	"sync/atomic"
 )
 
 // tailSize is how much of a worker's output is kept.
@@ -34,15 +35,41 @@ func (w *tailWriter) bytes() []byte {
 }
 
 // prefixWriter writes whole lines, each with a prefix. What does not end with a
-// newline waits for it, up to a limit.
+// newline waits for it, up to a limit. Whoever reads them may be slow, or not read at
+// all, so that they are written by another goroutine; when too many wait, it is Full, and
+// the worker waits.
 type prefixWriter struct {
-	to     io.Writer
 	prefix string
-	line   []byte
+	line   []byte // the caller's of Write and flush
+	out    backlog
+	waits  bool        // in Write, because nobody asks whether it is full
+	gaveUp atomic.Bool // what comes now is thrown away
 }
 
 // prefixMu keeps the lines of all workers apart.
 var prefixMu sync.Mutex
+
+// fullLines is how many bytes of lines may wait.
+const fullLines = 64 << 10
+
+// newPrefixWriter makes one that writes to w, and calls room when it may be full no
+// more.
+func newPrefixWriter(w io.Writer, prefix string, room func()) *prefixWriter {
+	p := &prefixWriter{prefix: prefix}
+	p.out.what, p.out.do = "writing a worker's output", func(line []byte) {
+		prefixMu.Lock()
+		w.Write(line) // if nobody can read it, there is nobody to tell
+		prefixMu.Unlock()
+		room()
+	}
+	return p
+}
+
+// giveUp throws away what still comes, as it could not be written for too long.
+func (w *prefixWriter) giveUp() { w.gaveUp.Store(true) }
+
+// Full says that the worker has to wait. See child.Spec.
+func (w *prefixWriter) Full() bool { return w.out.size() >= fullLines && !w.gaveUp.Load() }
 
 // Write implements io.Writer.
 func (w *prefixWriter) Write(p []byte) (int, error) {
@@ -59,9 +86,7 @@ func (w *prefixWriter) Write(p []byte) (int, error) {
 			w.line = append(w.line, p[:i]...)
 			p = p[i+1:]
 		}
-		if err := w.emit(); err != nil {
-			return n, err
-		}
+		w.emit()
 	}
 	return n, nil
 }
@@ -73,11 +98,15 @@ func (w *prefixWriter) flush() {
 	}
 }
 
-// emit writes the line.
-func (w *prefixWriter) emit() error {
-	prefixMu.Lock()
-	defer prefixMu.Unlock()
-	_, err := w.to.Write([]byte(w.prefix + string(w.line) + "\n"))
+// emit puts the line on its way.
+func (w *prefixWriter) emit() {
+	if w.waits && w.Full() {
+		if idle := w.out.whenIdle(); idle != nil {
+			<-idle
+		}
+	}
+	if !w.gaveUp.Load() {
+		w.out.push([]byte(w.prefix + string(w.line) + "\n"))
+	}
 	w.line = w.line[:0]
-	return err
 }

@@ -164,8 +164,8 @@ func (g *gate) shut() (first bool) {
 	return first
 }
 
-// pass waits for room. The room is given back when t is settled.
-func (g *gate) pass(ctx context.Context, t *Task) error {
+// pass waits for room. Who has passed calls took.
+func (g *gate) pass(ctx context.Context) error {
 	if g.room == nil {
 		return nil
 	}
@@ -186,20 +186,32 @@ func (g *gate) pass(ctx context.Context, t *Task) error {
 			return ErrClosed
 		}
 	}
-	t.whenSettled(g.leave)
 	return nil
 }
 
 // tryPass is pass without waiting.
-func (g *gate) tryPass(t *Task) error {
-	if g.room == nil {
-		return nil
+func (g *gate) tryPass() error {
+	select {
+	case <-g.closed:
+		return ErrClosed
+	default:
 	}
-	if !g.room.TryAcquire(1) {
+	if g.room != nil && !g.room.TryAcquire(1) {
 		return ErrFull
 	}
-	t.whenSettled(g.leave)
 	return nil
+}
+
+// took gives the room back: when t is settled or, with an error, now, as the pool has not
+// taken it.
+func (g *gate) took(t *Task, err error) {
+	switch {
+	case g.room == nil:
+	case err != nil:
+		g.leave()
+	default:
+		t.whenSettled(g.leave)
+	}
 }
 
 func (g *gate) leave() { g.room.Release(1) }

@@ -386,10 +386,13 @@ func TestOutputIsCaptured(t *testing.T) {
 	if b := w.bytes(); len(b) != tailSize || string(b[len(b)-10:]) != "0123456789" || cap(w.buf) > 8*tailSize {
 		t.Errorf("%d bytes, capacity %d", len(b), cap(w.buf))
 	}
-	var out bytes.Buffer
-	pw := &prefixWriter{to: &out, prefix: "[w] "}
+	var out lockedBuffer
+	pw := newPrefixWriter(&out, "[w] ", func() {})
 	io.WriteString(pw, "one\ntw")
 	io.WriteString(pw, "o\n\n")
+	if idle := pw.out.whenIdle(); idle != nil {
+		<-idle
+	}
 	if out.String() != "[w] one\n[w] two\n[w] \n" {
 		t.Errorf("%q", out.String())
 	}

@@ -93,7 +93,7 @@ func (p *pool) firstHost(t *Task) (*host, error) {
 	p.mu.Lock()
 	if len(p.hosts) == 0 {
 		p.mu.Unlock()
-		return nil, t.outcome() // the argument could not be encoded
+		return nil, t.outcome(background) // the argument could not be encoded
 	}
 	h := p.hosts[0]
 	p.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/brood-go/brood/internal/link"
+	"github.com/brood-go/brood/internal/wire"
 )
 
 // ProcessPool runs tasks in worker processes, which are copies of this program: a
@@ -57,6 +58,9 @@ type pool struct {
 	once   bool         // one task in one process, for Func.Start
 	parent identity
 
+	initKind wire.Kind // the encoded argument of the initializer
+	initArg  []byte
+
 	mu       sync.Mutex
 	queue    taskQueue
 	queued   int          // in queue and not cancelled
@@ -68,7 +72,8 @@ type pool struct {
 	draining atomic.Bool // set under mu
 	closing  bool
 	broken   error
-	failures int       // of starts, since the last worker that got ready
+	failures int       // of starts, weighted, since a worker's first outcome
+	failedAt time.Time // the last of them
 	retryAt  time.Time // no start before
 	wakeAt   time.Time // when the supervisor is due; zero: never
 	timer    *time.Timer
@@ -105,6 +110,13 @@ func NewProcessPool(o PoolOptions) (*ProcessPool, error) {
 	p, err := newPool(o)
 	if err != nil {
 		return nil, err
+	}
+	if init := o.Initializer; init != nil {
+		var b []byte
+		if p.initKind, b, err = init.encode(); err != nil {
+			return nil, encodingError(init.entry, "argument", err)
+		}
+		p.initArg = slices.Clone(b)
 	}
 	p.mu.Lock()
 	p.reconcile(time.Now())
@@ -181,17 +193,21 @@ func identityOf(s *Strand) identity {
 }
 
 func (p *pool) Execute(ctx context.Context, t *Task) error {
-	if err := p.gate.pass(ctx, t); err != nil {
+	if err := p.gate.pass(ctx); err != nil {
 		return err
 	}
-	return p.take(t)
+	err := p.take(t)
+	p.gate.took(t, err)
+	return err
 }
 
 func (p *pool) TryExecute(t *Task) error {
-	if err := p.gate.tryPass(t); err != nil {
+	if err := p.gate.tryPass(); err != nil {
 		return err
 	}
-	return p.take(t)
+	err := p.take(t)
+	p.gate.took(t, err)
+	return err
 }
 
 func (p *pool) window() int {

@@ -176,7 +176,13 @@ func (h *host) deliver(res *wire.Response, body []byte) (fed bool) {
 
 	t := f.task
 	if res.Status == wire.Failed {
-		err := h.remoteError(res, body)
+		if res.Where == wire.Apart { // to read it may mean to wait for its memory
+			kept := h.ways.Keep(body)
+			h.rx.Release()
+			go func() { p.fail(t, &f, h.remoteError(kept)) }()
+			return fed
+		}
+		err := decodeError(body)
 		h.rx.Release()
 		p.fail(t, &f, err)
 		return fed
@@ -198,12 +204,8 @@ func (h *host) deliver(res *wire.Response, body []byte) (fed bool) {
 	return fed
 }
 
-// remoteError is the error that an outcome carries.
-func (h *host) remoteError(res *wire.Response, body []byte) error {
-	if res.Where == wire.Inline {
-		return decodeError(body)
-	}
-	kept := h.ways.Keep(body)
+// remoteError is an error that came in memory of its own.
+func (h *host) remoteError(kept *link.Kept) error {
 	defer kept.Release()
 	b, err := kept.Bytes()
 	if err != nil {

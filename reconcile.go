@@ -4,19 +4,22 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/brood-go/brood/internal/child"
 	"github.com/brood-go/brood/internal/link"
 )
 
 // The crash-loop breaker. A start that fails by its own fault counts ten times one
-// that somebody killed; a worker that gets ready sets the count back. What happens
-// to a worker that was ready does not count.
+// that somebody killed; the first outcome of a worker sets the count back, and so does a
+// long time without a failure. A worker that ends by itself when it has just become
+// ready and runs nothing is a failed start as well: what its initializer left running
+// has ended it. What happens to a worker that has served does not count.
 const (
 	faultWeight = 10
 	killWeight  = 1
 	breakAfter  = 3 * faultWeight // for each worker that is wanted
 	firstPause  = 10 * time.Millisecond
 	longPause   = time.Second
+	youngAge    = 10 * time.Second // of a worker that ends by itself without a task
+	forgetAfter = time.Minute      // without a failure; or twice as long as a start may take
 )
 
 // reconcile compares the workers that are wanted with those there are. Called with
@@ -200,12 +203,17 @@ func (p *pool) startFailed(h *host) {
 	err := h.startError()
 	p.deaths[err.Stage]++
 	weight := faultWeight
-	if h.ended.Reason == child.Signaled && h.ended.Signal == 9 && !h.killed {
+	if h.killedByOthers() {
 		weight = killWeight
 	}
+	now := time.Now()
+	if now.Sub(p.failedAt) > max(forgetAfter, 2*p.o.StartTimeout) {
+		p.failures = 0
+	}
+	p.failedAt = now
 	p.failures += weight
 	pause := firstPause << min(p.failures/faultWeight, 10)
-	p.retryAt = time.Now().Add(min(pause, longPause))
+	p.retryAt = now.Add(min(pause, longPause))
 	if p.once || p.failures >= breakAfter*(p.want+p.o.Spares) {
 		p.broken = err
 	}
@@ -225,6 +233,8 @@ func (h *host) startError() *StartError {
 		e.Err = fmt.Errorf("it did not answer within %v: does its main call brood.Main or brood.Init first thing, before anything that waits?", h.pool.o.StartTimeout)
 	case h.killed:
 		e.Err = fmt.Errorf("it was not done within %v (PoolOptions.StartTimeout)", h.pool.o.StartTimeout)
+	case h.stage == "ready":
+		e.Err = fmt.Errorf("it ended by itself before its first task: %w", h.died("nothing"))
 	default:
 		died := h.died("its " + h.stage)
 		e.Err = died

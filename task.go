@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -33,6 +34,7 @@ type direct interface {
 type body interface {
 	fn() *entry
 	value() any
+	dropArg() // the argument is needed no more
 	encode() (wire.Kind, []byte, error)
 	run(ctx context.Context, encoded bool)
 	decode(wire.Kind, []byte) error
@@ -78,8 +80,11 @@ type Task struct {
 // hooks are what is called when a task is settled.
 type hooks struct {
 	callbacks []func()
-	watchers  []func() // called by settle itself: they must not block
+	watchers  []*watcher // called by settle itself: they must not block
 }
+
+// watcher is a registration of whenSettled.
+type watcher struct{ f func() }
 
 // hooked is t.hooks, made if there was none. Called with mu held.
 func (t *Task) hooked() *hooks {
@@ -93,13 +98,15 @@ func (t *Task) hooked() *hooks {
 type rawResult struct {
 	kind  wire.Kind
 	bytes []byte
-	apart *link.Kept // instead of bytes: in memory of its own
+	apart *link.Kept    // instead of bytes: in memory of its own
+	ready chan struct{} // closed once it is decoded, if another goroutine does that
 }
 
 // Func is the name of the function to be run.
 func (t *Task) Func() string { return t.body.fn().name }
 
-// Arg is the argument, not encoded.
+// Arg is the argument, not encoded. It is for the executor that has the task: one that
+// it was passed on to may have let go of the argument.
 func (t *Task) Arg() any { return t.body.value() }
 
 // Encode is the argument for another process of this program, with all that
@@ -213,6 +220,7 @@ func (t *Task) settle(err error) {
 	t.settled.Store(true)
 	done, hooks := t.done, t.hooks
 	t.hooks, t.place = nil, nil
+	t.pool.payload.inline = nil
 	t.mu.Unlock()
 	if w := t.watched.by; w != nil {
 		w.leave(t)
@@ -224,8 +232,8 @@ func (t *Task) settle(err error) {
 	if hooks == nil {
 		return
 	}
-	for _, f := range hooks.watchers {
-		f()
+	for _, w := range hooks.watchers {
+		w.f()
 	}
 	if len(hooks.callbacks) > 0 {
 		go runCallbacks(hooks.callbacks)
@@ -266,13 +274,10 @@ func (t *Task) explain(err error) error {
 	if cause == nil {
 		return err
 	}
-	if timeout := (*TimeoutError)(nil); errors.As(cause, &timeout) {
+	if timeout := timeoutIn(cause); timeout != nil {
 		return &TimeoutError{Task: timeout.Task, Timeout: timeout.Timeout, Err: err}
 	}
-	if errors.Is(err, cause) {
-		return err
-	}
-	if plain := unwrapContext(cause); errors.Is(err, plain) && plain == cause {
+	if isError(err, cause) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", cause, err)
@@ -281,22 +286,72 @@ func (t *Task) explain(err error) error {
 // unwrapContext is the context's error in a cause, or the cause.
 func unwrapContext(err error) error {
 	for _, c := range []error{context.Canceled, context.DeadlineExceeded} {
-		if errors.Is(err, c) {
+		if isError(err, c) {
 			return c
 		}
 	}
 	return err
 }
 
-// outcome is the error of a settled task, after decoding its result.
-func (t *Task) outcome() error {
+// isError is errors.Is for an error whose methods may be the user's, and panic.
+func isError(err, target error) (is bool) {
+	defer func() { recover() }()
+	return errors.Is(err, target)
+}
+
+// timeoutIn is the *TimeoutError in an error whose methods may be the user's, or nil.
+func timeoutIn(err error) (timeout *TimeoutError) {
+	defer func() { recover() }()
+	errors.As(err, &timeout)
+	return timeout
+}
+
+// outcome is the error of a settled task, after decoding its result. What may take
+// its time, because the user's code decodes it or because its memory is still on the way,
+// is decoded by another goroutine, and waited for until ctx ends.
+func (t *Task) outcome(ctx context.Context) error {
+	t.decoded.Lock()
+	raw := t.raw
+	switch {
+	case raw == nil:
+		defer t.decoded.Unlock()
+		return t.err
+	case raw.apart == nil && !t.body.fn().resultCode:
+		defer t.decoded.Unlock()
+		t.isDecoded(raw, t.decode(raw))
+		return t.err
+	case raw.ready == nil:
+		raw.ready = make(chan struct{})
+		go t.decodeSlowly(raw)
+	}
+	ready := raw.ready
+	t.decoded.Unlock()
+	select {
+	case <-ready:
+	case <-ctx.Done():
+		select {
+		case <-ready:
+		default:
+			return contextError(ctx)
+		}
+	}
+	return t.outcome(ctx)
+}
+
+// decodeSlowly decodes without holding up who looks at the state.
+func (t *Task) decodeSlowly(raw *rawResult) {
+	err := t.decode(raw)
+	ready := raw.ready
 	t.decoded.Lock()
 	defer t.decoded.Unlock()
-	if raw := t.raw; raw != nil {
-		t.raw = nil
-		t.err = t.decode(raw)
-	}
-	return t.err
+	t.isDecoded(raw, err)
+	close(ready)
+}
+
+// isDecoded lets go of the encoded result. Called with decoded held.
+func (t *Task) isDecoded(raw *rawResult, err error) {
+	t.raw, t.err = nil, err
+	*raw = rawResult{}
 }
 
 // decode decodes a result and gives its memory back.
@@ -340,17 +395,28 @@ func (t *Task) whenDone(f func()) {
 }
 
 // whenSettled has f called once the task is settled, by who settles it, or at once.
-// f must not block.
-func (t *Task) whenSettled(f func()) {
+// f must not block. What it returns is for forget.
+func (t *Task) whenSettled(f func()) *watcher {
+	w := &watcher{f}
 	t.mu.Lock()
 	settled := t.settled.Load()
 	if !settled {
 		h := t.hooked()
-		h.watchers = append(h.watchers, f)
+		h.watchers = append(h.watchers, w)
 	}
 	t.mu.Unlock()
 	if settled {
 		f()
+	}
+	return w
+}
+
+// forget ends a registration of whenSettled, if its f was not called.
+func (t *Task) forget(w *watcher) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.hooks != nil {
+		t.hooks.watchers = slices.DeleteFunc(t.hooks.watchers, func(x *watcher) bool { return x == w })
 	}
 }
 

@@ -28,6 +28,7 @@ type ThreadPool struct {
 	queue   taskQueue
 	workers []*threadWorker // those without a goroutine; the last is used first
 	made    int             // workers in existence
+	named   int             // and ever; none gets the name of one that is gone
 	limit   int
 	queued  int                        // tasks in queue that nobody has cancelled
 	crew    map[*threadWorker]struct{} // workers with a goroutine
@@ -82,18 +83,22 @@ func NewThreadPool(o PoolOptions) (*ThreadPool, error) {
 
 // Execute implements Executor.
 func (p *ThreadPool) Execute(ctx context.Context, t *Task) error {
-	if err := p.gate.pass(ctx, t); err != nil {
+	if err := p.gate.pass(ctx); err != nil {
 		return err
 	}
-	return p.take(t)
+	err := p.take(t)
+	p.gate.took(t, err)
+	return err
 }
 
 // TryExecute implements Executor.
 func (p *ThreadPool) TryExecute(t *Task) error {
-	if err := p.gate.tryPass(t); err != nil {
+	if err := p.gate.tryPass(); err != nil {
 		return err
 	}
-	return p.take(t)
+	err := p.take(t)
+	p.gate.took(t, err)
+	return err
 }
 
 // take queues a task, and starts a goroutine for it if one is free.
@@ -127,7 +132,8 @@ func (p *ThreadPool) idleWorker() *threadWorker {
 		p.workers = p.workers[:n-1]
 	} else {
 		p.made++
-		w = &threadWorker{strand: strand.New(strand.Task, fmt.Sprintf("%s-%d", p.o.Name, p.made))}
+		p.named++
+		w = &threadWorker{strand: strand.New(strand.Task, fmt.Sprintf("%s-%d", p.o.Name, p.named))}
 	}
 	p.crew[w] = struct{}{}
 	return w
@@ -202,12 +208,13 @@ func (p *ThreadPool) cancelTask(t *Task, cause error) {
 		}
 		p.checkDrained()
 		p.mu.Unlock()
+		t.body.dropArg()
 		t.fail(cause)
 		return
 	}
 	t.ctx.cancel(unwrapContext(cause))
 	abandon := time.AfterFunc(p.o.Grace, func() {
-		if timeout := (*TimeoutError)(nil); errors.As(cause, &timeout) {
+		if timeout := timeoutIn(cause); timeout != nil {
 			t.fail(&TimeoutError{Task: timeout.Task, Timeout: timeout.Timeout, Err: ErrAbandoned})
 			return
 		}

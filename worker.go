@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"runtime/debug"
@@ -152,8 +153,11 @@ func (w *workerProcess) initialise() error {
 func (w *workerProcess) control() {
 	for {
 		m, err := w.conn.Receive()
+		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+			exit(0) // the parent has ended, or wants this worker no more
+		}
 		if err != nil {
-			exit(0) // end-of-file: the parent has ended, or wants this worker no more
+			fatal("%v", err)
 		}
 		switch m.Type {
 		case link.Cancel:
@@ -334,6 +338,9 @@ func (f *Func[A, R]) serve(c *served, k wire.Kind, b []byte) (kind wire.Kind, ou
 		return 0, nil, err
 	}
 	doing = "encoding the result of " + f.entry.name
+	if err := f.entry.travels("result"); err != nil {
+		return 0, nil, encodingError(f.entry, "result", err)
+	}
 	if kind, out, err = wire.Encode(&v, nil); err != nil {
 		return 0, nil, encodingError(f.entry, "result", err)
 	}
@@ -385,9 +392,15 @@ func RunEncoded(ctx context.Context, name string, arg []byte) ([]byte, error) {
 	c := &served{done: func() {}}
 	c.ctx.parent = ctx
 	defer context.AfterFunc(ctx, func() { c.ctx.cancel(ctx.Err()) })()
-	kind, out, err := e.serve(c, wire.Kind(arg[0]), arg[1:])
+	var result []byte
+	err := guarded(name, func() error {
+		kind, out, err := e.serve(c, wire.Kind(arg[0]), arg[1:])
+		result = append([]byte{byte(kind)}, out...)
+		return err
+	})
+	c.ctx.cancel(context.Canceled) // what the function left running in it ends
 	if err != nil {
 		return nil, err
 	}
-	return append([]byte{byte(kind)}, out...), nil
+	return result, nil
 }

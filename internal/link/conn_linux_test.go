@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // pair is both ends of a connection in this process.
@@ -126,6 +129,55 @@ func TestExpire(t *testing.T) {
 		t.Error(err)
 	}
 	_ = far
+}
+
+// What was sent before the time is over is received after it, and then the error comes.
+func TestExpireLosesNothing(t *testing.T) {
+	near, far := pair(t)
+	const n = 30
+	for i := range n {
+		if err := far.Send(Message{Type: Log, Body: bytes.Repeat([]byte{byte(i)}, 1000)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	near.Expire(-time.Second)
+	for i := range n {
+		m, err := near.Receive()
+		if err != nil || len(m.Body) != 1000 || m.Body[0] != byte(i) {
+			t.Fatalf("message %d: %d bytes, %v", i, len(m.Body), err)
+		}
+	}
+	if _, err := near.Receive(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error(err)
+	}
+}
+
+// Descriptors that belong to no message are closed, and too many are an error.
+func TestStrayDescriptors(t *testing.T) {
+	near, far := pair(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for range maxUnclaimed + 1 {
+		head := make([]byte, headerSize)
+		head[8] = byte(Log)
+		if err := far.write(head, unix.UnixRights(int(w.Fd()))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Close()
+	for err == nil {
+		_, err = near.Receive()
+	}
+	if !strings.Contains(err.Error(), "corrupt") {
+		t.Error(err)
+	}
+	near.Close()
+	if _, err := r.Read(make([]byte, 1)); err != io.EOF { // nobody holds the other end
+		t.Error(err)
+	}
 }
 
 // A Stream keeps numbers, and says of each frame when it was taken.

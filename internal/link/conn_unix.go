@@ -125,17 +125,17 @@ func (c *Conn) Send(m Message) error {
 // goroutine, in order.
 func (c *Conn) Post(m Message) {
 	c.qmu.Lock()
-	defer c.qmu.Unlock()
-	if c.closed {
-		if m.Sent != nil {
-			m.Sent()
+	closed := c.closed
+	if !closed {
+		c.queue = append(c.queue, m)
+		if !c.posting {
+			c.posting = true
+			go c.post()
 		}
-		return
 	}
-	c.queue = append(c.queue, m)
-	if !c.posting {
-		c.posting = true
-		go c.post()
+	c.qmu.Unlock()
+	if closed && m.Sent != nil {
+		m.Sent()
 	}
 }
 
@@ -182,8 +182,26 @@ func (c *Conn) write(b, rights []byte) error {
 }
 
 // Receive reads the next message. Its body may be used until the next call, unless
-// the type is Frame: then it is the caller's. io.EOF is the end of the other side.
-func (c *Conn) Receive() (m Message, err error) {
+// the type is Frame: then it is the caller's. io.EOF is the end of the other side. After
+// an error there is nothing more to receive.
+func (c *Conn) Receive() (Message, error) {
+	m, err := c.receive()
+	if err == nil && len(c.fds) > maxUnclaimed {
+		err = errors.New("link: descriptors came that belong to no message: the connection is corrupt")
+	}
+	if err != nil {
+		for _, fd := range c.fds {
+			unix.Close(fd)
+		}
+		c.fds = nil
+	}
+	return m, err
+}
+
+// maxUnclaimed is how many descriptors may have come before their message.
+const maxUnclaimed = 16
+
+func (c *Conn) receive() (m Message, err error) {
 	for len(c.in) < headerSize {
 		if err := c.fill(); err != nil {
 			return m, err
@@ -269,13 +287,16 @@ func (c *Conn) read(b []byte) (n int, err error) {
 	var oobn int
 	var rerr error
 	err = c.raw.Read(func(fd uintptr) bool {
-		for {
-			n, oobn, _, _, rerr = unix.Recvmsg(int(fd), b, c.oob, recvFlags)
-			if rerr != unix.EINTR {
-				return rerr != unix.EAGAIN
-			}
-		}
+		n, oobn, rerr = c.recv(fd, b)
+		return rerr != unix.EAGAIN
 	})
+	if errors.Is(err, os.ErrDeadlineExceeded) { // nothing is waited for, but what is there is read
+		late := err
+		err = c.raw.Control(func(fd uintptr) { n, oobn, rerr = c.recv(fd, b) })
+		if rerr == unix.EAGAIN {
+			rerr = late
+		}
+	}
 	if err == nil {
 		err = rerr
 	}
@@ -289,6 +310,15 @@ func (c *Conn) read(b []byte) (n int, err error) {
 		return 0, io.EOF
 	}
 	return n, nil
+}
+
+func (c *Conn) recv(fd uintptr, b []byte) (n, oobn int, err error) {
+	for {
+		n, oobn, _, _, err = unix.Recvmsg(int(fd), b, c.oob, recvFlags)
+		if err != unix.EINTR {
+			return n, oobn, err
+		}
+	}
 }
 
 // claim takes the descriptors out of a control message.
@@ -307,5 +337,6 @@ func (c *Conn) claim(oob []byte) {
 	}
 }
 
-// Expire ends a Receive that takes longer than d, and all that follow.
+// Expire ends a Receive that waits when d is over, and all that follow: what was sent
+// until then is still received, however slowly.
 func (c *Conn) Expire(d time.Duration) { c.f.SetReadDeadline(time.Now().Add(d)) }

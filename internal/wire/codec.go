@@ -234,3 +234,25 @@ func runsUserCode(t reflect.Type, seen map[reflect.Type]bool) bool {
 	}
 	return false
 }
+
+// Hidden reports whether nothing of a type's values would travel: a struct all of whose
+// fields are unexported, and that does not encode itself.
+func Hidden(t reflect.Type) bool {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct || t.NumField() == 0 || t == reflect.TypeFor[time.Time]() {
+		return false
+	}
+	for _, i := range userCode {
+		if t.Implements(i) || reflect.PointerTo(t).Implements(i) {
+			return false
+		}
+	}
+	for f := range t.Fields() {
+		if f.IsExported() || f.Anonymous {
+			return false
+		}
+	}
+	return true
+}
