@@ -405,7 +405,7 @@ var _ = role("full pipe", func() {
 		pool.p.mu.Lock()
 		defer pool.p.mu.Unlock()
 		for _, h := range pool.p.hosts {
-			if len(h.lines) > 0 && h.lines[0].Full() {
+			if h.pid != 0 && h.lines[0].Full() {
 				return true
 			}
 		}
