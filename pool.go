@@ -68,7 +68,10 @@ type PoolOptions struct {
 	// standard output and error. Default: OutputInherit.
 	Output Output
 	// LogHandler gets the records that workers of a ProcessPool log with slog's default
-	// logger, with the worker's pid added. nil: they log for themselves.
+	// logger, with the worker's name and pid added: those of one worker one after another,
+	// those of several at the same time. It may be slow: Close and Shutdown wait for it, but
+	// no longer than the grace, and when more than 16 MiB wait for it, records are dropped,
+	// and one says how many. nil: they log for themselves.
 	LogHandler slog.Handler
 
 	sockets  bool // use the way of transport of other platforms
@@ -82,7 +85,8 @@ type Output int
 const (
 	// OutputInherit: it goes where this process's goes.
 	OutputInherit Output = iota
-	// OutputPrefix: the same, each line with the worker's name in front.
+	// OutputPrefix: the same, each line with the worker's name in front. A worker whose
+	// lines nobody reads waits as soon as 64 KiB of them do.
 	OutputPrefix
 	// OutputCapture: its tail, 8 KiB, is kept for WorkerDied.Output and StartError.Output.
 	OutputCapture

@@ -20,6 +20,8 @@ import (
 // it with NewProcessPool and end it with Close or Shutdown; a pool that is dropped
 // without is shut down when the garbage collector finds it: the tasks that it has
 // still end. Its methods may be called by any goroutine.
+//
+// A worker costs its parent one OS thread, which starts it and waits for its end.
 type ProcessPool struct{ p *pool }
 
 // pool is a ProcessPool without the handle whose loss shuts it down. The handle's
