@@ -126,6 +126,43 @@ func TestRevoke(t *testing.T) {
 	}
 }
 
+// A consumer that has stepped over revoked entries says so, once, and by then their room
+// is free. It says nothing of that of entries that it has taken, and of pads.
+func TestSkipped(t *testing.T) {
+	p, c := pair(t, 256)
+	skipped := func(want bool) {
+		t.Helper()
+		if got := c.Skipped(); got != want {
+			t.Errorf("skipped: %v, want %v", got, want)
+		}
+	}
+	for range 100 { // some with a pad before them
+		p.Append(make([]byte, 90))
+		want(t, c, string(make([]byte, 90)))
+		wantNone(t, c)
+		skipped(false)
+	}
+	p.Append([]byte("a"))
+	for at, ok := p.Append([]byte("b")); ok; at, ok = p.Append([]byte("b")) {
+		p.Revoke(at)
+	}
+	want(t, c, "a")
+	skipped(false) // not yet
+	wantNone(t, c)
+	if _, ok := p.Append(make([]byte, 90)); !ok {
+		t.Error("no room after the revoked entries")
+	}
+	skipped(true)
+	skipped(false)
+	want(t, c, string(make([]byte, 90)))
+	skipped(false)
+	at, _ := p.Append([]byte("c"))
+	p.Append([]byte("d"))
+	p.Revoke(at)
+	want(t, c, "d") // also if there is one to be taken behind them
+	skipped(true)
+}
+
 // Each entry is either taken or revoked.
 func TestRevokeOrTake(t *testing.T) {
 	n := 1000000

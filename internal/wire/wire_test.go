@@ -24,6 +24,19 @@ func TestHeads(t *testing.T) {
 	}
 }
 
+// Every status travels, and there are no others.
+func TestStatuses(t *testing.T) {
+	for _, status := range []Status{Value, Failed, Room} {
+		res := Response{ID: math.MaxUint64, Status: status}
+		if got, body, err := ParseResponse(res.Append(nil)); err != nil || got != res || len(body) != 0 {
+			t.Errorf("status %d became %+v, %q, %v", status, got, body, err)
+		}
+	}
+	if _, _, err := ParseResponse((&Response{Status: Room + 1}).Append(nil)); err == nil {
+		t.Error("a status that there is not was taken")
+	}
+}
+
 // sayer has a say in its encoding.
 type sayer struct{ n byte }
 
