@@ -154,8 +154,8 @@ func (p *pool) place(t *Task) *host {
 }
 
 // leastBusy is the serving worker with the fewest calls, nil if all have as many as
-// they may. One that lets calls be taken back again and again, because it takes none, is
-// the last choice. Called with mu held.
+// they may. Calls that were taken back count until the worker has stepped over them: it
+// may be one that takes none. Called with mu held.
 func (p *pool) leastBusy() *host {
 	var best *host
 	for _, h := range p.hosts {
@@ -292,6 +292,15 @@ func (p *pool) enqueueFront(t *Task) {
 // idle from the worker that has most. It reports whether h is to be woken. Called
 // with mu held.
 func (p *pool) feed(h *host) (fed bool) {
+	fed = p.fill(h)
+	if len(h.flights) == 0 && h.hasRoom() {
+		fed = p.steal(h) || fed
+	}
+	return fed
+}
+
+// fill gives h what it has room for, from the queue alone. Called with mu held.
+func (p *pool) fill(h *host) (fed bool) {
 	for h.hasRoom() {
 		t := p.next()
 		if t == nil {
@@ -302,9 +311,6 @@ func (p *pool) feed(h *host) (fed bool) {
 			break
 		}
 		fed = true
-	}
-	if len(h.flights) == 0 && h.hasRoom() {
-		fed = p.steal(h) || fed
 	}
 	return fed
 }
@@ -350,7 +356,6 @@ func (p *pool) steal(h *host) (stolen bool) {
 // cancelTask implements place. A task that is neither in the queue nor in a ring is
 // in the hands of who settles it.
 func (p *pool) cancelTask(t *Task, cause error) {
-	why := unwrapContext(cause) // not under mu, as it may run the user's code
 	p.mu.Lock()
 	h := t.pool.host
 	switch {
@@ -358,15 +363,12 @@ func (p *pool) cancelTask(t *Task, cause error) {
 		h.ways.Retain()
 		i := h.index(t)
 		if !h.tx.Revoke(h.flights[i].at) {
-			p.cancelFlight(h, i, cause, why)
+			p.cancelFlight(h, i, cause)
 			p.mu.Unlock()
 			h.wakeReader() // a Call that reads for itself has to look at its context
 			return
 		}
-		h.remove(i)
-		h.assigned--
-		h.revoked++
-		p.headRemoved(h, i)
+		p.takenBack(h, i)
 	case t.pool.waiting:
 		t.pool.waiting = false
 		p.queued--
@@ -388,8 +390,15 @@ func (p *pool) cancelTask(t *Task, cause error) {
 	}
 }
 
-// headRemoved is called when call number i was taken back. Called with mu held.
-func (p *pool) headRemoved(h *host, i int) {
+// takenBack is called when call number i was taken back for good: another can have its
+// place. Called with mu held.
+func (p *pool) takenBack(h *host, i int) {
+	h.remove(i)
+	h.assigned--
+	h.revoked++
+	if p.fill(h) {
+		h.tx.Ring()
+	}
 	switch {
 	case len(h.flights) == 0:
 		p.becameIdle(h)
@@ -411,7 +420,7 @@ func (h *host) index(t *Task) int {
 
 // cancelFlight ends the context of a call that a worker has taken, and has the
 // worker killed after the grace. Called with mu held.
-func (p *pool) cancelFlight(h *host, i int, cause, why error) {
+func (p *pool) cancelFlight(h *host, i int, cause error) {
 	f := &h.flights[i]
 	f.cause = cause
 	f.killAt = time.Now().Add(p.o.Grace)
@@ -419,7 +428,7 @@ func (p *pool) cancelFlight(h *host, i int, cause, why error) {
 		p.killFor(h, i)
 		return
 	}
-	h.cancelRemote(f.id, why)
+	h.cancelRemote(f.id, unwrapContext(cause))
 	p.wakeBy(f.killAt)
 }
 

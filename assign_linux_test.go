@@ -182,6 +182,20 @@ func TestMaxTasksOfLongTasks(t *testing.T) {
 	}
 }
 
+// The same of a pool that starts its workers as they are needed: a used-up worker that
+// still runs its last task does not stand for the one that the next task needs.
+func TestMaxTasksOnDemand(t *testing.T) {
+	watchdog(t, 20*time.Second)
+	p := newProcesses(t, PoolOptions{Workers: 2, Spares: -1, MaxTasks: 1, IdleTimeout: time.Hour})
+	paths := pipes(t, 2)
+	var fs []*Future[string]
+	for _, path := range paths {
+		fs = append(fs, readPipe.Submit(t.Context(), p, path))
+	}
+	eventually(t, "both run", func() bool { return p.Stats().Running == 2 })
+	finish(t, paths, fs)
+}
+
 // tooMany reports whether a pool has more workers than it should have, or more tasks run.
 // Those that are asked to end take a moment for it, in which the next ones start.
 func tooMany(t *testing.T, p *ProcessPool) error {
@@ -506,6 +520,18 @@ func TestReasonReachesFunction(t *testing.T) {
 	})
 }
 
+// The same of a function whose pool is closed: contexts have no other errors.
+func TestReasonOfClose(t *testing.T) {
+	onEach(t, PoolOptions{Workers: 1}, func(t *testing.T, p testPool) {
+		f := whyEnded.Submit(t.Context(), p, struct{}{})
+		eventually(t, "it runs", func() bool { return f.State() == Running })
+		p.Close()
+		if v, err := f.Result(t.Context()); v != context.Canceled.Error() || err != nil {
+			t.Errorf("the function saw %q, its task ended with %v", v, err)
+		}
+	})
+}
+
 // A worker that does not take its calls is not tried with each new one, and is one
 // of the workers again when it goes on.
 func TestStoppedWorkerIsLastChoice(t *testing.T) {
@@ -532,6 +558,32 @@ func TestStoppedWorkerIsLastChoice(t *testing.T) {
 	a, b := readPipe.Submit(t.Context(), p, paths[0]), readPipe.Submit(t.Context(), p, paths[1])
 	eventually(t, "both work", func() bool { return p.Stats().Running == 2 })
 	finish(t, paths, []*Future[string]{a, b})
+}
+
+// However many calls were taken back from it while it took none: no call waits behind a
+// long one while a worker that goes on has nothing to do.
+func TestStoppedWorkerIsUsedAgain(t *testing.T) {
+	watchdog(t, 20*time.Second)
+	p := newProcesses(t, PoolOptions{Workers: 2, Spares: -1})
+	h := serving(t, p, 2)[0]
+	paths := pipes(t, 4)
+	var fs []*Future[string]
+	for _, path := range paths[:2] {
+		fs = append(fs, readPipe.Submit(t.Context(), p, path))
+	}
+	finish(t, paths[:1], fs[:1])
+	resume := suspend(t, h.pid)
+	t.Cleanup(resume)
+	for i := range 20 {
+		takeBackNow(t, square.Submit(t.Context(), p, i))
+	}
+	resume()
+	finish(t, paths[1:2], fs[1:])
+	for _, path := range paths[2:] {
+		fs = append(fs, readPipe.Submit(t.Context(), p, path))
+	}
+	eventually(t, "both work", func() bool { return p.Stats().Running == 2 })
+	finish(t, paths[2:], fs[2:])
 }
 
 // Calls in the ring of a worker that takes none lose their time limit to it once: they
@@ -614,5 +666,85 @@ func TestMovedCallReturns(t *testing.T) {
 	defer p.p.mu.Unlock()
 	if h.state != hostQuitting {
 		t.Errorf("its worker was to be asked to end, and is in state %d", h.state)
+	}
+}
+
+// What waits in the queue gets the places of what was cancelled in a ring, although
+// there is no outcome after which they would be given out.
+func TestCancelledGiveTheirPlaces(t *testing.T) {
+	watchdog(t, 20*time.Second)
+	p := newProcesses(t, PoolOptions{Workers: 1, Spares: -1})
+	resume := suspend(t, serving(t, p, 1)[0].pid)
+	t.Cleanup(resume)
+	ctx, cancel := context.WithCancel(t.Context())
+	var first, second []*Future[int]
+	for i := range prefetch {
+		first = append(first, square.Submit(ctx, p, i))
+	}
+	for i := range 10 {
+		second = append(second, square.Submit(t.Context(), p, i))
+	}
+	cancel()
+	for _, f := range first {
+		if _, err := f.Result(t.Context()); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}
+	resume()
+	for i, f := range second {
+		want(t, fmt.Sprint("task ", i), f, i*i)
+	}
+}
+
+// A worker that has stepped over cancelled calls, and gave no outcome since, is as good as
+// any other that is idle: no task waits behind a long one for it.
+func TestCancelledCountNoLonger(t *testing.T) {
+	watchdog(t, 20*time.Second)
+	p := newProcesses(t, PoolOptions{Workers: 2, Spares: -1})
+	hosts := serving(t, p, 2)
+	busy := untilDone.Submit(t.Context(), p, struct{}{})
+	eventually(t, "it runs", func() bool { return busy.State() == Running })
+	idle := hosts[1]
+	for round := range 20 {
+		resume := suspend(t, idle.pid)
+		for range 3 {
+			square.Submit(t.Context(), p, 1).Cancel()
+		}
+		resume()
+		want(t, fmt.Sprint("round ", round), square.Submit(t.Context(), p, round), round*round)
+	}
+	busy.Cancel()
+	busy.Result(t.Context())
+}
+
+var crash = NewFunc("test/crash", func(context.Context, int) (int, error) {
+	os.Exit(3)
+	return 0, nil
+}).Idempotent()
+
+// A task that ends its worker, and is run again, is no fault of the workers: the pool
+// does not break.
+func TestRetriedCrashesBreakNothing(t *testing.T) {
+	watchdog(t, 20*time.Second)
+	p := newProcesses(t, PoolOptions{Workers: 1, Spares: -1, CrashRetries: 5})
+	var died *WorkerDied
+	if _, err := crash.Call(t.Context(), p, 1); !errors.As(err, &died) || died.ExitCode != 3 {
+		t.Error(err)
+	}
+	want(t, "the next", square.Submit(t.Context(), p, 3), 9)
+}
+
+// Workers that take no more tasks hold their place, and no more than that.
+func TestIdleTimeoutAndMaxTasks(t *testing.T) {
+	watchdog(t, 20*time.Second)
+	p := newProcesses(t, PoolOptions{Workers: 4, Spares: -1, IdleTimeout: time.Minute, MaxTasks: 1})
+	var fs []*Future[struct{}]
+	for range 4 {
+		fs = append(fs, untilDone.Submit(t.Context(), p, struct{}{}))
+		eventually(t, "all of them run", func() bool { return p.Stats().Running == len(fs) })
+	}
+	for _, f := range fs {
+		f.Cancel()
+		f.Result(t.Context())
 	}
 }

@@ -1,9 +1,6 @@
 package brood
 
-import (
-	"log/slog"
-	"sync"
-)
+import "sync"
 
 // backlog is a queue of what is done by a goroutine of its own, which exists as long as
 // there is something: calls of the user's code and writes that another may hold up,
@@ -35,12 +32,13 @@ func (q *backlog) push(item []byte) {
 func (q *backlog) work() {
 	whole := false
 	defer func() {
-		if v := recover(); v != nil {
-			p := newPanicError(q.what, v)
-			slog.Error(p.Error(), "stack", string(p.Stack))
-		}
 		if !whole {
 			go q.work()
+		}
+	}()
+	defer func() {
+		if v := recover(); v != nil {
+			reportPanic(newPanicError(q.what, v))
 		}
 	}()
 	for {

@@ -16,7 +16,7 @@ import (
 func (h *host) outcome(f *flight) error {
 	task := f.task.Func()
 	died := h.died(task)
-	if timeout := timeoutIn(f.cause); timeout != nil {
+	if timeout, ok := f.cause.(*TimeoutError); ok {
 		return &TimeoutError{Task: task, Timeout: timeout.Timeout, Killed: true}
 	}
 	if f.cause != nil {
@@ -89,10 +89,12 @@ func (h *host) bury() {
 	failed := h.state == hostStarting
 	asked := h.state == hostQuitting || h.killed
 	h.state = hostDead
+	ran := false
 	var victims []flight
 	for i := len(h.flights) - 1; i >= 0; i-- {
 		f := h.flights[i]
 		f.task.pool.host = nil
+		ran = ran || h.tx.Taken(f.at)
 		switch {
 		case h.tx.Taken(f.at) && !p.retryCrash(&f):
 			victims = append(victims, f)
@@ -103,7 +105,7 @@ func (h *host) bury() {
 		}
 	}
 	h.flights = nil
-	if !failed && !p.once && h.served == 0 && !asked && len(victims) == 0 {
+	if !failed && !p.once && h.served == 0 && !asked && !ran {
 		failed = !h.killedByOthers() && time.Since(h.began) < youngAge
 	}
 	if failed && !p.closing && p.broken == nil {

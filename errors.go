@@ -275,5 +275,12 @@ func contextError(ctx context.Context) error {
 	if cause == nil || cause == err {
 		return err
 	}
-	return fmt.Errorf("%w: %w", err, cause)
+	return &endedContext{err, cause}
 }
+
+// endedContext is the error of a context with the cause that its owner gave.
+type endedContext struct{ err, cause error }
+
+func (e *endedContext) Error() string { return fmt.Sprintf("%v: %v", e.err, e.cause) }
+
+func (e *endedContext) Unwrap() []error { return []error{e.err, e.cause} }

@@ -52,13 +52,14 @@ type host struct {
 	killed    bool      // by its pool
 	killSent  bool      // and the process was there to be killed
 	full      bool      // a call did not fit into its ring; until it says that there is room
-	revoked   int       // calls that were taken back since its last outcome
+	revoked   int       // calls that were cancelled in its ring; until it says that it is behind them
 	reader    readerRole
 	garbled   bool // the reader's: what it wrote makes no sense
 	kick      chan struct{}
 
 	ended    *child.Report
 	eof      bool
+	eofCh    chan struct{} // closed with eof
 	gone     atomic.Bool   // both
 	goneCh   chan struct{} // closed with gone
 	slotFree bool          // its whole tree is gone
@@ -149,7 +150,7 @@ func (h *host) cancelRemote(id uint64, why error) {
 // happens on the slot's thread.
 func (p *pool) spawn(now time.Time) {
 	p.made++
-	h := &host{pool: p, name: fmt.Sprintf("%s-%d", p.o.Name, p.made), token: rand.Text(), began: now, kick: make(chan struct{}, 1), goneCh: make(chan struct{}), launched: make(chan struct{}), over: make(chan struct{}), stage: "start"}
+	h := &host{pool: p, name: fmt.Sprintf("%s-%d", p.o.Name, p.made), token: rand.Text(), began: now, kick: make(chan struct{}, 1), eofCh: make(chan struct{}), goneCh: make(chan struct{}), launched: make(chan struct{}), over: make(chan struct{}), stage: "start"}
 	if p.once {
 		h.name = p.o.Name
 	}
@@ -267,7 +268,9 @@ func (h *host) output(spec *child.Spec) {
 	case OutputPrefix:
 		prefix := "[" + h.name + "] "
 		out, err := newPrefixWriter(os.Stdout, prefix, h.wakeSlot), newPrefixWriter(os.Stderr, prefix, h.wakeSlot)
-		out.waits, err.waits = h.pool.o.portable, h.pool.o.portable
+		if h.pool.o.portable {
+			out.ended, err.ended = h.eofCh, h.eofCh
+		}
 		spec.Stdout, spec.Stderr = out, err
 		h.lines = []*prefixWriter{out, err}
 	case OutputCapture:
@@ -317,6 +320,7 @@ func (h *host) control() {
 			h.ways.Deliver(&m)
 		}
 	}
+	close(h.eofCh)
 	p.mu.Lock()
 	h.eof = true
 	if h.ended == nil && h.killAt.IsZero() { // it lives on without a connection: it is of no use

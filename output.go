@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"io"
 	"sync"
-	"sync/atomic"
 )
 
 // tailSize is how much of a worker's output is kept.
@@ -40,10 +39,12 @@ func (w *tailWriter) bytes() []byte {
 // the worker waits.
 type prefixWriter struct {
 	prefix string
-	line   []byte // the caller's of Write and flush
 	out    backlog
-	waits  bool        // in Write, because nobody asks whether it is full
-	gaveUp atomic.Bool // what comes now is thrown away
+	ended  chan struct{} // nil: who calls Write asks whether it is full. Else Write waits until this is closed
+	gaveUp chan struct{} // closed: what comes now is thrown away
+
+	mu   sync.Mutex
+	line []byte
 }
 
 // prefixMu keeps the lines of all workers apart.
@@ -55,7 +56,7 @@ const fullLines = 64 << 10
 // newPrefixWriter makes one that writes to w, and calls room when it may be full no
 // more.
 func newPrefixWriter(w io.Writer, prefix string, room func()) *prefixWriter {
-	p := &prefixWriter{prefix: prefix}
+	p := &prefixWriter{prefix: prefix, gaveUp: make(chan struct{})}
 	p.out.what, p.out.do = "writing a worker's output", func(line []byte) {
 		prefixMu.Lock()
 		w.Write(line) // if nobody can read it, there is nobody to tell
@@ -66,13 +67,32 @@ func newPrefixWriter(w io.Writer, prefix string, room func()) *prefixWriter {
 }
 
 // giveUp throws away what still comes, as it could not be written for too long.
-func (w *prefixWriter) giveUp() { w.gaveUp.Store(true) }
+func (w *prefixWriter) giveUp() { close(w.gaveUp) }
+
+func (w *prefixWriter) hasGivenUp() bool {
+	select {
+	case <-w.gaveUp:
+		return true
+	default:
+		return false
+	}
+}
 
 // Full says that the worker has to wait. See child.Spec.
-func (w *prefixWriter) Full() bool { return w.out.size() >= fullLines && !w.gaveUp.Load() }
+func (w *prefixWriter) Full() bool { return w.out.size() >= fullLines && !w.hasGivenUp() }
 
 // Write implements io.Writer.
 func (w *prefixWriter) Write(p []byte) (int, error) {
+	if w.ended != nil && w.Full() {
+		if idle := w.out.whenIdle(); idle != nil {
+			select {
+			case <-idle:
+			case <-w.ended:
+			}
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	n := len(p)
 	for len(p) > 0 {
 		i := bytes.IndexByte(p, '\n')
@@ -93,19 +113,16 @@ func (w *prefixWriter) Write(p []byte) (int, error) {
 
 // flush writes what no newline has ended, when nothing more is to come.
 func (w *prefixWriter) flush() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if len(w.line) > 0 {
 		w.emit()
 	}
 }
 
-// emit puts the line on its way.
+// emit puts the line on its way. Called with mu held.
 func (w *prefixWriter) emit() {
-	if w.waits && w.Full() {
-		if idle := w.out.whenIdle(); idle != nil {
-			<-idle
-		}
-	}
-	if !w.gaveUp.Load() {
+	if !w.hasGivenUp() {
 		w.out.push([]byte(w.prefix + string(w.line) + "\n"))
 	}
 	w.line = w.line[:0]

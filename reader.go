@@ -53,7 +53,7 @@ func (h *host) readFor(ctx context.Context, t *Task) {
 			p.mu.Unlock()
 			continue // to wait, or to bury it
 		}
-		more := len(h.flights) > 0 || h.full && p.queued > 0
+		more := h.isAwaited()
 		h.reader = readerNone
 		if more {
 			h.reader = readerLoop
@@ -87,11 +87,18 @@ func (h *host) readSome(stop func() bool) bool {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(h.flights) > 0 || h.gone.Load() || h.full && p.queued > 0 {
+	if h.gone.Load() || h.isAwaited() {
 		return true
 	}
 	h.reader = readerNone
 	return false
+}
+
+// isAwaited reports whether the worker has something to say that matters: outcomes,
+// or that it is behind what was taken back. That is when calls may be put in which did not
+// fit, and taken from others. Called with mu held.
+func (h *host) isAwaited() bool {
+	return len(h.flights) > 0 || h.revoked > 0 || h.full && h.pool.queued > 0
 }
 
 // drain delivers the outcomes that are there. Only the reader calls it. Behind what
@@ -132,7 +139,7 @@ func (h *host) drain() {
 func (h *host) hasRoomAgain() (fed bool) {
 	h.pool.mu.Lock()
 	defer h.pool.mu.Unlock()
-	h.full = false
+	h.full, h.revoked = false, 0
 	return h.pool.feed(h)
 }
 

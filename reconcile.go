@@ -87,8 +87,11 @@ func (p *pool) wanted() (want, spares int) {
 	}
 	want = p.queued
 	for _, h := range p.hosts {
-		if h.state == hostServing {
+		switch h.state {
+		case hostServing:
 			want += max(1, len(h.flights))
+		case hostRetiring: // it holds its place until it is done
+			want += len(h.flights)
 		}
 	}
 	want = min(max(want, p.o.MinWorkers), p.want)
@@ -289,9 +292,8 @@ func (p *pool) supervise() {
 			continue
 		}
 		p.due(f.since.Add(p.o.TaskTimeout), now, func() {
-			if !h.tx.Taken(f.at) && (p.takeBack(h, 0) || p.outbox == nil) {
-				h.kill() // it does not even take its calls, which go to others
-				p.feedAll()
+			if !h.tx.Taken(f.at) {
+				p.takesNothing(h, now)
 				return
 			}
 			lates = append(lates, late{f.task, &TimeoutError{Task: f.task.Func(), Timeout: p.o.TaskTimeout}})
@@ -302,6 +304,18 @@ func (p *pool) supervise() {
 	for _, l := range lates {
 		l.t.cancel(l.cause)
 	}
+}
+
+// takesNothing ends a worker that has not even taken its first call; those it has go to
+// others. If it takes the first at this very moment, that one's time begins now. Called with
+// mu held.
+func (p *pool) takesNothing(h *host, now time.Time) {
+	if p.takeBack(h, 0) || p.outbox == nil {
+		h.kill()
+	} else {
+		p.becameHead(h, func() time.Time { return now })
+	}
+	p.feedAll()
 }
 
 // endLate kills a worker for a call whose grace is over. It reports whether calls are

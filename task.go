@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -274,7 +275,7 @@ func (t *Task) explain(err error) error {
 	if cause == nil {
 		return err
 	}
-	if timeout := timeoutIn(cause); timeout != nil {
+	if timeout, ok := cause.(*TimeoutError); ok {
 		return &TimeoutError{Task: timeout.Task, Timeout: timeout.Timeout, Err: err}
 	}
 	if isError(err, cause) {
@@ -283,27 +284,25 @@ func (t *Task) explain(err error) error {
 	return fmt.Errorf("%w: %w", cause, err)
 }
 
-// unwrapContext is the context's error in a cause, or the cause.
-func unwrapContext(err error) error {
-	for _, c := range []error{context.Canceled, context.DeadlineExceeded} {
-		if isError(err, c) {
-			return c
-		}
+// unwrapContext is what the context of a task ends with for a cause: of this package's
+// making, so that no code of the user's runs.
+func unwrapContext(cause error) error {
+	switch cause := cause.(type) {
+	case *endedContext:
+		return cause.err
+	case *TimeoutError:
+		return context.DeadlineExceeded
 	}
-	return err
+	if cause == context.DeadlineExceeded {
+		return cause
+	}
+	return context.Canceled
 }
 
 // isError is errors.Is for an error whose methods may be the user's, and panic.
 func isError(err, target error) (is bool) {
 	defer func() { recover() }()
 	return errors.Is(err, target)
-}
-
-// timeoutIn is the *TimeoutError in an error whose methods may be the user's, or nil.
-func timeoutIn(err error) (timeout *TimeoutError) {
-	defer func() { recover() }()
-	errors.As(err, &timeout)
-	return timeout
 }
 
 // outcome is the error of a settled task, after decoding its result. What may take
@@ -430,8 +429,7 @@ func runCallbacks(fs []func()) {
 		func() {
 			defer func() {
 				if v := recover(); v != nil {
-					p := newPanicError("a callback", v)
-					slog.Error(p.Error(), "stack", string(p.Stack))
+					reportPanic(newPanicError("a callback", v))
 				} else if !returned {
 					go runCallbacks(fs)
 				}
@@ -440,6 +438,17 @@ func runCallbacks(fs []func()) {
 			returned = true
 		}()
 	}
+}
+
+// reportPanic logs a panic that nobody gets as an error. The logger's handler may be what
+// panics: then it goes to standard error.
+func reportPanic(p *PanicError) {
+	defer func() {
+		if recover() != nil {
+			fmt.Fprintf(os.Stderr, "%v\n%s\n", p, p.Stack)
+		}
+	}()
+	slog.Error(p.Error(), "stack", string(p.Stack))
 }
 
 // guarded calls f, which runs the user's code, and makes an error of a panic. It is

@@ -214,7 +214,7 @@ func (p *ThreadPool) cancelTask(t *Task, cause error) {
 	}
 	t.ctx.cancel(unwrapContext(cause))
 	abandon := time.AfterFunc(p.o.Grace, func() {
-		if timeout := timeoutIn(cause); timeout != nil {
+		if timeout, ok := cause.(*TimeoutError); ok {
 			t.fail(&TimeoutError{Task: timeout.Task, Timeout: timeout.Timeout, Err: ErrAbandoned})
 			return
 		}

@@ -245,6 +245,56 @@ func TestRudeErrors(t *testing.T) {
 	})
 }
 
+// foreign is a cause whose method ends the goroutine.
+type foreign struct{}
+
+func (foreign) Error() string { return "foreign" }
+
+func (foreign) Unwrap() error {
+	runtime.Goexit()
+	return nil
+}
+
+// The reason why a context was cancelled is the user's: it is not asked what it is, and
+// not taken for one of the pool's, as that of an errgroup may be.
+func TestForeignCauses(t *testing.T) {
+	onEach(t, PoolOptions{Workers: 1, Grace: 50 * time.Millisecond}, func(t *testing.T, p testPool) {
+		for _, cause := range []error{foreign{}, &TimeoutError{Task: "another"}} {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			f := untilDone.Submit(ctx, p, struct{}{})
+			eventually(t, "it runs", func() bool { return f.State() == Running })
+			cancel(cause)
+			if _, err := f.Result(t.Context()); err == nil || errors.Unwrap(err) != nil || !strings.HasPrefix(err.Error(), context.Canceled.Error()) {
+				t.Errorf("%T: %v", cause, err)
+			}
+		}
+	})
+}
+
+var panickingHandler = handlerFunc(func(slog.Record) { panic("a faulty handler") })
+
+// A handler that panics may be the program's default as well.
+func TestPanickingDefaultHandler(t *testing.T) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "BROOD_TEST_ROLE=panicking handler")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "it lives <nil>") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+var _ = role("panicking handler", func() {
+	slog.SetDefault(slog.New(panickingHandler))
+	pool, err := NewProcessPool(PoolOptions{Workers: 1, LogHandler: panickingHandler, Grace: 50 * time.Millisecond})
+	if err != nil {
+		panic(err)
+	}
+	_, err = chatter.Call(background, pool, 1)
+	pool.Close()
+	fmt.Println("it lives", err)
+	os.Exit(0)
+})
+
 // A refused task is as it was: it can be given to another executor, and the pool keeps
 // nothing of it, however large.
 func TestRefusedTaskIsWhole(t *testing.T) {
@@ -377,9 +427,17 @@ func TestRunEncodedOfGoexit(t *testing.T) {
 // A pipe that nobody reads stops a worker that writes to it with OutputPrefix, but not its
 // end.
 func TestPrefixToAFullPipe(t *testing.T) {
-	watchdog(t, time.Minute)
+	for _, role := range []string{"full pipe", "full pipe, portable"} {
+		t.Run(role, func(t *testing.T) {
+			watchdog(t, time.Minute)
+			endsWithFullPipe(t, role)
+		})
+	}
+}
+
+func endsWithFullPipe(t *testing.T, role string) {
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "BROOD_TEST_ROLE=full pipe")
+	cmd.Env = append(os.Environ(), "BROOD_TEST_ROLE="+role)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -395,8 +453,13 @@ func TestPrefixToAFullPipe(t *testing.T) {
 	out.Close()
 }
 
-var _ = role("full pipe", func() {
-	pool, err := NewProcessPool(PoolOptions{Workers: 1, Output: OutputPrefix, Grace: 50 * time.Millisecond})
+var _ = role("full pipe", func() { fullPipe(PoolOptions{}) })
+
+var _ = role("full pipe, portable", func() { fullPipe(PoolOptions{sockets: true, portable: true}) })
+
+func fullPipe(o PoolOptions) {
+	o.Workers, o.Output, o.Grace = 1, OutputPrefix, 50*time.Millisecond
+	pool, err := NewProcessPool(o)
 	if err != nil {
 		panic(err)
 	}
@@ -419,7 +482,7 @@ var _ = role("full pipe", func() {
 	pool.Close()
 	fmt.Fprintln(os.Stderr, "it ended:", err)
 	os.Exit(0)
-})
+}
 
 // The second Ctrl-C ends a program whose run does not end with its context.
 func TestSecondInterrupt(t *testing.T) {

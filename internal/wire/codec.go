@@ -9,6 +9,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding"
 	"encoding/binary"
 	"errors"
@@ -236,7 +237,8 @@ func runsUserCode(t reflect.Type, seen map[reflect.Type]bool) bool {
 }
 
 // Hidden reports whether nothing of a type's values would travel: a struct all of whose
-// fields are unexported, and that does not encode itself.
+// fields are unexported, that does not encode itself, and that the codec does not know (as
+// it does big.Int).
 func Hidden(t reflect.Type) bool {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -254,5 +256,9 @@ func Hidden(t reflect.Type) bool {
 			return false
 		}
 	}
-	return true
+	b, err := encMode.Marshal(reflect.Zero(t).Interface())
+	return err == nil && bytes.Equal(b, emptyMap)
 }
+
+// emptyMap is a struct none of whose fields is encoded.
+var emptyMap = []byte{0xa0}

@@ -3,7 +3,9 @@ package wire
 import (
 	"bytes"
 	"math"
+	"math/big"
 	"reflect"
+	"sync"
 	"testing"
 	"time"
 )
@@ -65,6 +67,29 @@ func TestRunsUserCode(t *testing.T) {
 		{reflect.TypeFor[any](), true}, {reflect.TypeFor[[]error](), true},
 	} {
 		if got := RunsUserCode(c.typ); got != c.want {
+			t.Errorf("%v: %v", c.typ, got)
+		}
+	}
+}
+
+func TestHidden(t *testing.T) {
+	type empty struct{}
+	type exported struct{ A int }
+	type sparse struct {
+		A int `cbor:"a,omitempty"`
+	}
+	type embedding struct{ exported }
+	type secret struct{ a int }
+	for _, c := range []struct {
+		typ  reflect.Type
+		want bool
+	}{
+		{reflect.TypeFor[int](), false}, {reflect.TypeFor[empty](), false}, {reflect.TypeFor[exported](), false},
+		{reflect.TypeFor[sparse](), false}, {reflect.TypeFor[embedding](), false}, {reflect.TypeFor[sayer](), false},
+		{reflect.TypeFor[time.Time](), false}, {reflect.TypeFor[*big.Int](), false}, {reflect.TypeFor[any](), false},
+		{reflect.TypeFor[secret](), true}, {reflect.TypeFor[**secret](), true}, {reflect.TypeFor[sync.Mutex](), true},
+	} {
+		if got := Hidden(c.typ); got != c.want {
 			t.Errorf("%v: %v", c.typ, got)
 		}
 	}
