@@ -12,9 +12,10 @@ import (
 
 // payload is an encoded argument.
 type payload struct {
-	kind   wire.Kind
-	inline []byte
-	held   *link.Held // in memory of its own; nil for inline
+	kind     wire.Kind
+	inline   []byte
+	held     *link.Held // in memory of its own; nil for inline
+	deadline int64      // of the context, as in wire.Request
 }
 
 func (y *payload) release() {
@@ -35,6 +36,9 @@ func (p *pool) prepare(t *Task) error {
 		return fmt.Errorf("%w: the argument of %s has %d bytes, PoolOptions.MaxPayload is %d", ErrTooLarge, t.Func(), len(b), p.o.MaxPayload)
 	}
 	y.kind, y.inline = k, b
+	if d, ok := t.ctx.parent.Deadline(); ok {
+		y.deadline = d.UnixNano()
+	}
 	if p.outbox != nil && len(b) >= link.Large {
 		if y.held, err = p.outbox.Hold(b); err != nil {
 			return fmt.Errorf("brood: the argument of %s has %d bytes: %w", t.Func(), len(b), err)
@@ -177,10 +181,7 @@ func (p *pool) leastBusy() *host {
 func (p *pool) put(h *host, t *Task) bool {
 	y := &t.pool.payload
 	p.nextID++
-	req := wire.Request{ID: p.nextID, Func: t.body.fn().index, Kind: y.kind}
-	if d, ok := t.ctx.parent.Deadline(); ok {
-		req.Deadline = d.UnixNano()
-	}
+	req := wire.Request{ID: p.nextID, Func: t.body.fn().index, Kind: y.kind, Deadline: y.deadline}
 	body := y.inline
 	if y.held != nil {
 		req.Where = wire.Apart
@@ -198,7 +199,7 @@ func (p *pool) put(h *host, t *Task) bool {
 		p.becameHead(h, time.Now)
 	}
 	if p.o.MaxTasks > 0 && h.assigned >= p.o.MaxTasks {
-		h.state = hostRetiring
+		h.state, h.usedUp = hostRetiring, true
 	}
 	return true
 }
@@ -225,6 +226,16 @@ func (h *host) remove(i int) {
 	h.flights = slices.Delete(h.flights, i, i+1) // and what is behind the last is cleared
 }
 
+// unassign takes a call out of the books that was taken back: one of MaxTasks is free
+// again. Called with mu held.
+func (h *host) unassign(i int) {
+	h.remove(i)
+	h.assigned--
+	if h.usedUp && h.state == hostRetiring {
+		h.usedUp, h.state = false, hostServing
+	}
+}
+
 // takeBack takes back the calls from number from on, the last one first, as long as the
 // worker has not taken them, and puts them where they are taken next. It reports whether
 // all of them were taken back. Called with mu held.
@@ -236,8 +247,7 @@ func (p *pool) takeBack(h *host, from int) bool {
 		if !h.tx.Revoke(h.flights[last].at) {
 			break
 		}
-		h.remove(last)
-		h.assigned--
+		h.unassign(last)
 		p.enqueueFront(t)
 	}
 	if len(h.flights) < n && h.reader == readerCall {
@@ -292,15 +302,6 @@ func (p *pool) enqueueFront(t *Task) {
 // idle from the worker that has most. It reports whether h is to be woken. Called
 // with mu held.
 func (p *pool) feed(h *host) (fed bool) {
-	fed = p.fill(h)
-	if len(h.flights) == 0 && h.hasRoom() {
-		fed = p.steal(h) || fed
-	}
-	return fed
-}
-
-// fill gives h what it has room for, from the queue alone. Called with mu held.
-func (p *pool) fill(h *host) (fed bool) {
 	for h.hasRoom() {
 		t := p.next()
 		if t == nil {
@@ -311,6 +312,9 @@ func (p *pool) fill(h *host) (fed bool) {
 			break
 		}
 		fed = true
+	}
+	if len(h.flights) == 0 && h.hasRoom() {
+		fed = p.steal(h) || fed
 	}
 	return fed
 }
@@ -334,8 +338,7 @@ func (p *pool) steal(h *host) (stolen bool) {
 		if !from.tx.Revoke(from.flights[last].at) {
 			break
 		}
-		from.remove(last)
-		from.assigned--
+		from.unassign(last)
 		taken = append(taken, t)
 	}
 	for i, t := range slices.Backward(taken) {
@@ -390,20 +393,30 @@ func (p *pool) cancelTask(t *Task, cause error) {
 	}
 }
 
-// takenBack is called when call number i was taken back for good: another can have its
-// place. Called with mu held.
+// takenBack is called when call number i was taken back for good. Its place is given to
+// another when the worker says that it is behind it, or by its next outcome: it may be one
+// that takes nothing. Called with mu held.
 func (p *pool) takenBack(h *host, i int) {
-	h.remove(i)
-	h.assigned--
+	h.unassign(i)
 	h.revoked++
-	if p.fill(h) {
-		h.tx.Ring()
-	}
 	switch {
 	case len(h.flights) == 0:
 		p.becameIdle(h)
 	case i == 0:
 		p.becameHead(h, time.Now)
+	}
+}
+
+// wakeCaller wakes a Call that reads for a task whose context has ended.
+func (p *pool) wakeCaller(t *Task) {
+	p.mu.Lock()
+	h := t.pool.host
+	if h != nil {
+		h.ways.Retain()
+	}
+	p.mu.Unlock()
+	if h != nil {
+		h.wakeReader()
 	}
 }
 

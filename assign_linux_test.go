@@ -748,3 +748,50 @@ func TestIdleTimeoutAndMaxTasks(t *testing.T) {
 		f.Result(t.Context())
 	}
 }
+
+// What was cancelled before it was taken counts for no worker's MaxTasks.
+func TestCancelledAreNoTasks(t *testing.T) {
+	watchdog(t, 20*time.Second)
+	p := newProcesses(t, PoolOptions{Workers: 1, Spares: -1, MaxTasks: 3})
+	h := serving(t, p, 1)[0]
+	resume := suspend(t, h.pid)
+	t.Cleanup(resume)
+	for range 10 {
+		square.Submit(t.Context(), p, 1).Cancel()
+	}
+	resume()
+	for i := range 3 {
+		if pid, err := getpid.Call(t.Context(), p, struct{}{}); pid != h.pid || err != nil {
+			t.Errorf("call %d ran in %d, not in %d: %v", i, pid, h.pid, err)
+		}
+	}
+	if pid, err := getpid.Call(t.Context(), p, struct{}{}); pid == h.pid || err != nil {
+		t.Errorf("a fourth call ran in the same worker, %v", err)
+	}
+}
+
+// Call returns when its context ends, also if the task was asked to end before that, for
+// another reason, and does not.
+func TestCallObeysItsContextTwice(t *testing.T) {
+	watchdog(t, 20*time.Second)
+	p := newProcesses(t, PoolOptions{Workers: 1, Spares: -1, TaskTimeout: time.Millisecond, Grace: time.Minute})
+	serving(t, p, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	returned := make(chan error)
+	go func() { returned <- second(deaf.Call(ctx, p, struct{}{})) }()
+	eventually(t, "it ran out of time", func() bool {
+		p.p.mu.Lock()
+		defer p.p.mu.Unlock()
+		for _, h := range p.p.hosts {
+			if len(h.flights) > 0 && h.flights[0].cause != nil {
+				return true
+			}
+		}
+		return false
+	})
+	cancel()
+	if err := <-returned; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	kill(p.Stats().Processes[0].PID)
+}

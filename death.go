@@ -133,11 +133,25 @@ func (h *host) bury() {
 	p.settling.Add(-int64(len(victims) + len(lost)))
 	close(h.kick)
 	h.close()
+	if len(h.lines) > 0 { // what is left of its tree may still write, and nobody read it
+		time.AfterFunc(h.lastGrace(), h.giveUpLines)
+	}
 	if h.saysSomething() {
 		go h.lastWords()
 	} else {
 		h.end()
 	}
+}
+
+// lastGrace is how long others may take for what the worker has said.
+func (h *host) lastGrace() time.Duration { return max(h.pool.o.Grace, 100*time.Millisecond) }
+
+// giveUpLines lets the slot go on if nobody takes the lines.
+func (h *host) giveUpLines() {
+	for _, w := range h.lines {
+		w.giveUp()
+	}
+	h.wakeSlot()
 }
 
 // saysSomething reports whether lines or log records of the worker are still to be
@@ -154,7 +168,7 @@ func (h *host) saysSomething() bool {
 // lastWords waits until they are, but not for ever: who is to take them may not do so, or
 // wait for the end of this very worker.
 func (h *host) lastWords() {
-	enough := time.After(max(h.pool.o.Grace, 100*time.Millisecond))
+	enough := time.After(h.lastGrace())
 	waits := []<-chan struct{}{h.logs.whenIdle()}
 	for _, w := range h.lines {
 		waits = append(waits, w.out.whenIdle())
@@ -169,10 +183,6 @@ func (h *host) lastWords() {
 			enough = closedTimer
 		}
 	}
-	for _, w := range h.lines {
-		w.giveUp()
-	}
-	h.wakeSlot()
 	h.end()
 }
 

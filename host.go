@@ -52,6 +52,7 @@ type host struct {
 	killed    bool      // by its pool
 	killSent  bool      // and the process was there to be killed
 	full      bool      // a call did not fit into its ring; until it says that there is room
+	usedUp    bool      // hostRetiring because it has MaxTasks
 	revoked   int       // calls that were cancelled in its ring; until it says that it is behind them
 	reader    readerRole
 	garbled   bool // the reader's: what it wrote makes no sense
@@ -158,6 +159,9 @@ func (p *pool) spawn(now time.Time) {
 	h.killAt = now.Add(p.o.StartTimeout)
 	p.wakeBy(h.killAt)
 	p.hosts = append(p.hosts, h)
+	if p.once {
+		p.only = h
+	}
 	if p.o.portable {
 		go h.live(func(spec *child.Spec, started func(process)) (child.Report, error) {
 			return child.RunPortable(spec, func(c *child.Portable) { started(c) })
@@ -282,8 +286,9 @@ func (h *host) output(spec *child.Spec) {
 // wakeSlot has the slot ask again whether its writers are full.
 func (h *host) wakeSlot() {
 	h.pool.mu.Lock()
-	defer h.pool.mu.Unlock()
-	if p, ok := h.proc.(interface{ Wake() }); ok {
+	proc := h.proc
+	h.pool.mu.Unlock()
+	if p, ok := proc.(interface{ Wake() }); ok {
 		p.Wake()
 	}
 }
@@ -320,6 +325,7 @@ func (h *host) control() {
 			h.ways.Deliver(&m)
 		}
 	}
+	h.logDropped()
 	close(h.eofCh)
 	p.mu.Lock()
 	h.eof = true

@@ -138,6 +138,13 @@ func (h *host) log(record []byte) {
 		h.dropped++
 		return
 	}
+	h.logDropped()
+	h.logs.push(bytes.Clone(record))
+}
+
+// logDropped tells the handler how many records were dropped, once there is room again or
+// none comes any more.
+func (h *host) logDropped() {
 	if h.dropped > 0 {
 		note, err := wire.Marshal(logRecord{Time: time.Now(), Level: int(slog.LevelWarn), Message: "brood: records of a worker were dropped: the handler is too slow", Attrs: []logAttr{{Key: "dropped", Value: h.dropped}}})
 		if err == nil {
@@ -145,7 +152,6 @@ func (h *host) log(record []byte) {
 		}
 		h.dropped = 0
 	}
-	h.logs.push(bytes.Clone(record))
 }
 
 // replay gives a worker's record to the handler.

@@ -58,10 +58,13 @@ const fullLines = 64 << 10
 func newPrefixWriter(w io.Writer, prefix string, room func()) *prefixWriter {
 	p := &prefixWriter{prefix: prefix, gaveUp: make(chan struct{})}
 	p.out.what, p.out.do = "writing a worker's output", func(line []byte) {
+		full := p.out.size()+len(line) >= fullLines
 		prefixMu.Lock()
 		w.Write(line) // if nobody can read it, there is nobody to tell
 		prefixMu.Unlock()
-		room()
+		if full {
+			room()
+		}
 	}
 	return p
 }

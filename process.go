@@ -91,12 +91,11 @@ func (f *Func[A, R]) Start(ctx context.Context, arg A, o ProcessOptions) (*Proce
 // firstHost waits until the process of a pool with one runs, or can't.
 func (p *pool) firstHost(t *Task) (*host, error) {
 	p.mu.Lock()
-	if len(p.hosts) == 0 {
-		p.mu.Unlock()
+	h := p.only
+	p.mu.Unlock()
+	if h == nil {
 		return nil, t.outcome(background) // the argument could not be encoded
 	}
-	h := p.hosts[0]
-	p.mu.Unlock()
 	<-h.launched
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -58,6 +58,7 @@ type pool struct {
 	gate   *gate
 	outbox *link.Outbox // large arguments; nil without rings
 	once   bool         // one task in one process, for Func.Start
+	only   *host        // that one, once it is to be started; under mu
 	parent identity
 
 	initKind wire.Kind // the encoded argument of the initializer

@@ -48,8 +48,9 @@ func (h *host) readFor(ctx context.Context, t *Task) {
 	stop := func() bool { return h.gone.Load() || t.settled.Load() || ctx.Err() != nil }
 	for h.readSome(stop) {
 		p := h.pool
+		ended := ctx.Err() != nil
 		p.mu.Lock()
-		if h.gone.Load() || t.pool.host == h && !t.settled.Load() && ctx.Err() == nil {
+		if h.gone.Load() || t.pool.host == h && !t.settled.Load() && !ended {
 			p.mu.Unlock()
 			continue // to wait, or to bury it
 		}

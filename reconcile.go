@@ -292,7 +292,7 @@ func (p *pool) supervise() {
 			continue
 		}
 		p.due(f.since.Add(p.o.TaskTimeout), now, func() {
-			if !h.tx.Taken(f.at) {
+			if !h.tx.Taken(f.at) && (p.outbox != nil || !p.once && f.task.pool.untaken < maxUntaken) {
 				p.takesNothing(h, now)
 				return
 			}
@@ -306,13 +306,20 @@ func (p *pool) supervise() {
 	}
 }
 
+// maxUntaken is how many workers may be ended because they do not take one task.
+const maxUntaken = 3
+
 // takesNothing ends a worker that has not even taken its first call; those it has go to
 // others. If it takes the first at this very moment, that one's time begins now. Called with
 // mu held.
 func (p *pool) takesNothing(h *host, now time.Time) {
-	if p.takeBack(h, 0) || p.outbox == nil {
+	switch {
+	case p.outbox == nil: // it may be what takes so long to get there
+		h.flights[0].task.pool.untaken++
 		h.kill()
-	} else {
+	case p.takeBack(h, 0):
+		h.kill()
+	default:
 		p.becameHead(h, func() time.Time { return now })
 	}
 	p.feedAll()

@@ -170,7 +170,17 @@ func (t *Task) enter(p place) bool {
 }
 
 // contextEnded is called when the context of Submit ends.
-func (t *Task) contextEnded() { t.cancel(contextError(t.ctx.parent)) }
+func (t *Task) contextEnded() {
+	if t.cancel(contextError(t.ctx.parent)) {
+		return
+	}
+	t.mu.Lock()
+	p, ok := t.place.(*pool)
+	t.mu.Unlock()
+	if ok { // it was asked before, for another reason, and its caller waits no longer
+		p.wakeCaller(t)
+	}
+}
 
 // cancel asks the task to end. It returns false if it has ended or was asked before.
 func (t *Task) cancel(cause error) bool {
@@ -425,19 +435,26 @@ func runCallbacks(fs []func()) {
 	for len(fs) > 0 {
 		f := fs[0]
 		fs = fs[1:]
-		returned := false
-		func() {
-			defer func() {
-				if v := recover(); v != nil {
-					reportPanic(newPanicError("a callback", v))
-				} else if !returned {
-					go runCallbacks(fs)
-				}
-			}()
-			f()
-			returned = true
-		}()
+		if !runCallback(f, fs) {
+			return
+		}
 	}
+}
+
+// runCallback calls f. If it panics or ends the goroutine, another one calls the rest.
+func runCallback(f func(), rest []func()) (returned bool) {
+	defer func() {
+		if !returned {
+			go runCallbacks(rest)
+		}
+	}()
+	defer func() {
+		if v := recover(); v != nil {
+			reportPanic(newPanicError("a callback", v))
+		}
+	}()
+	f()
+	return true
 }
 
 // reportPanic logs a panic that nobody gets as an error. The logger's handler may be what
@@ -457,11 +474,11 @@ func guarded(what string, f func() error) error {
 	result := make(chan error, 1)
 	go func() {
 		err := ErrGoexit
+		defer func() { result <- err }()
 		defer func() {
-			if v := recover(); v != nil {
+			if v := recover(); v != nil { // whose methods may end the goroutine
 				err = newPanicError(what, v)
 			}
-			result <- err
 		}()
 		err = f()
 	}()

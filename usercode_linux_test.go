@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -183,9 +185,15 @@ func TestTooManyRecords(t *testing.T) {
 	close(gate)
 	<-h.logs.whenIdle()
 	h.log(encoded(t, "after"))
+	h.dropped = 7 // the last ones of a worker
+	h.logDropped()
 	if idle := h.logs.whenIdle(); idle != nil {
 		<-idle
 	}
+	if last := got[len(got)-1]; last != "7" {
+		t.Errorf("of the last ones it says %q", last)
+	}
+	got = got[:len(got)-2]
 	if want == 0 || len(got) != kept+3 || got[kept+1] != fmt.Sprint(want) || got[kept+2] != "after" {
 		t.Errorf("%d kept, %d dropped, then %.100q", kept, want, got[kept:])
 	}
@@ -418,6 +426,27 @@ func TestInitializerArgument(t *testing.T) {
 	}
 }
 
+// wicked panics with a value whose method ends the goroutine, when it is encoded.
+type wicked struct{ N int }
+
+func (wicked) MarshalBinary() ([]byte, error)  { panic(badError(3)) }
+func (*wicked) UnmarshalBinary(b []byte) error { return nil }
+
+var takesWicked = NewFunc("test/takes wicked", func(context.Context, wicked) (int, error) { return 1, nil })
+
+func TestPanicWithGoexit(t *testing.T) {
+	watchdog(t, time.Minute)
+	p := newProcesses(t, PoolOptions{Workers: 1})
+	if _, err := takesWicked.Call(t.Context(), p, wicked{}); !errors.Is(err, ErrGoexit) {
+		t.Error(err)
+	}
+	f := square.Submit(t.Context(), p, 3)
+	called := make(chan bool)
+	f.OnDone(func(*Future[int]) { panic(badError(3)) })
+	f.OnDone(func(*Future[int]) { close(called) })
+	<-called
+}
+
 func TestRunEncodedOfGoexit(t *testing.T) {
 	if _, err := RunEncoded(t.Context(), leave.Name(), []byte{0}); !errors.Is(err, ErrGoexit) {
 		t.Error(err)
@@ -499,22 +528,38 @@ func TestSecondInterrupt(t *testing.T) {
 	io.ReadFull(out, make([]byte, 1))
 	cmd.Process.Signal(os.Interrupt)
 	io.ReadFull(out, make([]byte, 1))
-	// What stops the notification runs beside what run waits for, so one more may be taken.
+	// What stops the notification runs beside what run waits for, so one more may be taken;
+	// the next is sent when the program sleeps. (A storm of them as a Go program dies of the first
+	// makes its runtime end by SIGSEGV, now and then.)
 	died := make(chan error, 1)
 	go func() { died <- cmd.Wait() }()
 	for over := false; !over; {
-		select {
-		case err = <-died:
-			over = true
-		default:
-			cmd.Process.Signal(os.Interrupt)
-			runtime.Gosched()
-		}
+		cmd.Process.Signal(os.Interrupt)
+		eventually(t, "it is over, or sleeps", func() bool {
+			select {
+			case err = <-died:
+				over = true
+			default:
+			}
+			return over || sleeps(cmd.Process.Pid)
+		})
 	}
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGINT {
 		t.Error(err)
 	}
+}
+
+// sleeps reports whether no thread of a process runs, and no signal waits for it.
+func sleeps(pid int) bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+	for _, thread := range threads {
+		tid, _ := strconv.Atoi(filepath.Base(thread))
+		if stateOf(tid) != 'S' {
+			return false
+		}
+	}
+	return len(threads) > 0 && strings.Contains(string(readFile(pid, "status")), "\nShdPnd:\t0000000000000000\n")
 }
 
 var _ = role("stubborn main", func() {
