@@ -12,10 +12,9 @@ import (
 
 // payload is an encoded argument.
 type payload struct {
-	kind     wire.Kind
-	inline   []byte
-	held     *link.Held // in memory of its own; nil for inline
-	deadline int64      // of the context, as in wire.Request
+	kind   wire.Kind
+	inline []byte
+	held   *link.Held // in memory of its own; nil for inline
 }
 
 func (y *payload) release() {
@@ -37,7 +36,7 @@ func (p *pool) prepare(t *Task) error {
 	}
 	y.kind, y.inline = k, b
 	if d, ok := t.ctx.parent.Deadline(); ok {
-		y.deadline = d.UnixNano()
+		t.ctx.deadline = d // the user's code is not asked again
 	}
 	if p.outbox != nil && len(b) >= link.Large {
 		if y.held, err = p.outbox.Hold(b); err != nil {
@@ -181,7 +180,10 @@ func (p *pool) leastBusy() *host {
 func (p *pool) put(h *host, t *Task) bool {
 	y := &t.pool.payload
 	p.nextID++
-	req := wire.Request{ID: p.nextID, Func: t.body.fn().index, Kind: y.kind, Deadline: y.deadline}
+	req := wire.Request{ID: p.nextID, Func: t.body.fn().index, Kind: y.kind}
+	if d := t.ctx.deadline; !d.IsZero() {
+		req.Deadline = d.UnixNano()
+	}
 	body := y.inline
 	if y.held != nil {
 		req.Where = wire.Apart

@@ -199,7 +199,7 @@ func (h *host) deliver(res *wire.Response, body []byte) (fed bool) {
 	raw.kind = res.Kind
 	switch {
 	case res.Where == wire.Apart:
-		raw.apart = h.ways.Keep(body)
+		raw.slow = &slowResult{apart: h.ways.Keep(body)}
 	case len(body) <= len(t.pool.small):
 		raw.bytes = append(t.pool.small[:0], body...)
 	default:

@@ -99,8 +99,13 @@ func (t *Task) hooked() *hooks {
 type rawResult struct {
 	kind  wire.Kind
 	bytes []byte
-	apart *link.Kept    // instead of bytes: in memory of its own
-	ready chan struct{} // closed once it is decoded, if another goroutine does that
+	slow  *slowResult // nil if it is here, and decoded at once
+}
+
+// slowResult is an encoded result whose decoding may take its time.
+type slowResult struct {
+	apart *link.Kept    // it is in memory of its own
+	ready chan struct{} // closed once it is decoded, by another goroutine
 }
 
 // Func is the name of the function to be run.
@@ -263,8 +268,8 @@ func (t *Task) fail(err error) bool {
 // resolve settles the task with an encoded result.
 func (t *Task) resolve(raw *rawResult) bool {
 	if !t.win() {
-		if raw.apart != nil {
-			raw.apart.Release()
+		if raw.slow != nil && raw.slow.apart != nil {
+			raw.slow.apart.Release()
 		}
 		return false
 	}
@@ -325,15 +330,18 @@ func (t *Task) outcome(ctx context.Context) error {
 	case raw == nil:
 		defer t.decoded.Unlock()
 		return t.err
-	case raw.apart == nil && !t.body.fn().resultCode:
+	case raw.slow == nil && !t.body.fn().resultCode:
 		defer t.decoded.Unlock()
-		t.isDecoded(raw, t.decode(raw))
+		t.isDecoded(raw, t.body.decode(raw.kind, raw.bytes))
 		return t.err
-	case raw.ready == nil:
-		raw.ready = make(chan struct{})
+	case raw.slow == nil:
+		raw.slow = new(slowResult)
+	}
+	if raw.slow.ready == nil {
+		raw.slow.ready = make(chan struct{})
 		go t.decodeSlowly(raw)
 	}
-	ready := raw.ready
+	ready := raw.slow.ready
 	t.decoded.Unlock()
 	select {
 	case <-ready:
@@ -350,7 +358,7 @@ func (t *Task) outcome(ctx context.Context) error {
 // decodeSlowly decodes without holding up who looks at the state.
 func (t *Task) decodeSlowly(raw *rawResult) {
 	err := t.decode(raw)
-	ready := raw.ready
+	ready := raw.slow.ready
 	t.decoded.Lock()
 	defer t.decoded.Unlock()
 	t.isDecoded(raw, err)
@@ -365,11 +373,12 @@ func (t *Task) isDecoded(raw *rawResult, err error) {
 
 // decode decodes a result and gives its memory back.
 func (t *Task) decode(raw *rawResult) error {
-	if raw.apart == nil {
+	apart := raw.slow.apart
+	if apart == nil {
 		return t.body.decode(raw.kind, raw.bytes)
 	}
-	defer raw.apart.Release()
-	b, err := raw.apart.Bytes()
+	defer apart.Release()
+	b, err := apart.Bytes()
 	if err != nil {
 		return decodingError(t.body.fn(), "result", err)
 	}

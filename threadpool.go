@@ -48,10 +48,10 @@ type threadWorker struct {
 type poolTask struct {
 	phase   atomic.Int32 // in a ThreadPool
 	waiting bool         // in a ProcessPool's queue and not cancelled; under its mu
-	host    *host        // in whose ring it is; under the pool's mu
-	untaken int32        // how many workers did not even take it
+	untaken int8         // how many workers did not even take it
 	crashes int32        // how often a worker died of it, or while it ran it
 	errors  int32        // how often it returned an error
+	host    *host        // in whose ring it is; under the pool's mu
 	payload payload      // the encoded argument, in a ProcessPool
 	raw     rawResult    // the encoded result
 	small   [16]byte     // room for it

@@ -348,7 +348,7 @@ func TestFuturesLetGo(t *testing.T) {
 				t.Fatal(len(b), err)
 			}
 			c := f.t.body.(*call[[]byte, []byte])
-			if c.arg != nil || f.t.pool.payload.inline != nil || f.t.raw != nil || f.t.pool.raw.bytes != nil || f.t.pool.raw.apart != nil {
+			if c.arg != nil || f.t.pool.payload.inline != nil || f.t.raw != nil || f.t.pool.raw.bytes != nil || f.t.pool.raw.slow != nil {
 				t.Errorf("%d bytes: it holds %d of the argument, %d encoded, and of the result %v", size, len(c.arg), len(f.t.pool.payload.inline), f.t.raw)
 			}
 		}
