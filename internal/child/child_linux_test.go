@@ -343,3 +343,11 @@ func TestCPUTimes(t *testing.T) {
 		}
 	})
 }
+
+// A child whose status somebody else has taken is lost, and not said to have succeeded.
+func TestLost(t *testing.T) {
+	cmd, out := prepare(t, "reaped")
+	if err := cmd.Run(); err != nil || out.text() != "lost -1 <nil>\n" {
+		t.Errorf("%v: %q", err, out.text())
+	}
+}

@@ -99,6 +99,25 @@ func play(role string, args []string) int {
 		hold.Close() // not before: the collector would close a file that nobody holds, and the job end by itself
 		fmt.Println(rep.Reason, s.v1 != nil)
 		s.Close()
+	case "vfork": // sleep in vfork, which no stop signal ends
+		runtime.LockOSThread()
+		fmt.Println("ready")
+		pid, _, _ := unix.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD|unix.CLONE_VFORK), 0, 0, 0, 0, 0)
+		if pid == 0 {
+			for {
+				unix.RawSyscall(unix.SYS_PPOLL, 0, 0, 0)
+			}
+		}
+	case "reaped": // a child that the kernel reaps, as nobody is told of its end
+		signal.Ignore(unix.SIGCHLD)
+		s, err := Open(SlotOptions{})
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		rep, err := s.Run(sh("exit 3"), nil)
+		fmt.Println(rep.Reason, rep.Code, err)
+		s.Close()
 	case "parent": // runs its arguments under supervision until it is killed
 		parent(args[0], args[1:])
 	}

@@ -3,8 +3,10 @@ package child
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -264,6 +266,30 @@ func TestPauseWhileForking(t *testing.T) {
 		p.Kill(Cancelled)
 		wait()
 	})
+}
+
+// A tree that can't be stopped, because one of its processes sleeps in vfork and the
+// child that it waits for calls no exec, is told after the deadline, and goes on.
+func TestPauseThatFails(t *testing.T) {
+	t.Setenv(noCgroupVar, "1") // a cgroup freezes that as well
+	p, _, wait := background(t, self("vfork"))
+	for asleep := false; !asleep; { // uninterruptibly: that is vfork
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.PID()))
+		asleep = slices.ContainsFunc(threads, func(file string) bool {
+			b, _ := os.ReadFile(file)
+			return strings.Contains(string(b), ") D ")
+		})
+	}
+	if err := p.Pause(t.Context()); !errors.Is(err, ErrNotPaused) {
+		t.Errorf("got %v", err)
+	}
+	if _, paused := p.pauseTime(); paused {
+		t.Error("it counts as paused")
+	}
+	p.Kill(Cancelled)
+	if rep := wait(); rep.Signal != unix.SIGKILL {
+		t.Errorf("%+v", rep)
+	}
 }
 
 // Time paused is no part of the wall limit, and a paused tree can be stopped.
