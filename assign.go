@@ -17,11 +17,14 @@ type payload struct {
 	held   *link.Held // in memory of its own; nil for inline
 }
 
-func (y *payload) release() {
-	if y != nil && y.held != nil {
+// letGo lets go of the encoded argument, once nobody runs the task any more. Whoever is
+// about to settle it for the pool calls it: then it is neither in the queue nor in a ring.
+func (t *Task) letGo() {
+	y := &t.pool.payload
+	if y.held != nil {
 		y.held.Release()
-		y.held = nil
 	}
+	*y = payload{}
 }
 
 // prepare encodes the argument. The bytes no longer depend on the caller's.
@@ -69,8 +72,7 @@ func (p *pool) accept(t *Task, role readerRole) (h *host, mine bool, err error) 
 	p.mu.Lock()
 	if err := p.refuse(); err != nil {
 		p.mu.Unlock()
-		t.pool.payload.release()
-		t.pool.payload = payload{}
+		t.letGo()
 		return nil, false, err
 	}
 	if failed != nil { // that is its outcome
@@ -79,13 +81,9 @@ func (p *pool) accept(t *Task, role readerRole) (h *host, mine bool, err error) 
 		return nil, false, nil
 	}
 	t.body.dropArg()
-	held := t.pool.payload.held != nil
 	h = p.assign(t)
 	mine = h != nil && h.claimReader(role)
 	p.mu.Unlock()
-	if held {
-		t.whenSettled(t.pool.payload.release)
-	}
 	t.enter(p)
 	return h, mine, nil
 }
@@ -229,12 +227,23 @@ func (h *host) remove(i int) {
 }
 
 // unassign takes a call out of the books that was taken back: one of MaxTasks is free
-// again. Called with mu held.
-func (h *host) unassign(i int) {
+// again, and the worker serves on if there are not as many as there should be. Called with
+// mu held.
+func (p *pool) unassign(h *host, i int) {
 	h.remove(i)
 	h.assigned--
-	if h.usedUp && h.state == hostRetiring {
-		h.usedUp, h.state = false, hostServing
+	if !h.usedUp || h.state != hostRetiring {
+		return
+	}
+	h.usedUp = false
+	places := 1
+	for _, x := range p.hosts {
+		if x != h && (x.state == hostServing || x.state == hostRetiring && len(x.flights) > 0) {
+			places++
+		}
+	}
+	if places <= p.want {
+		h.state = hostServing
 	}
 }
 
@@ -249,7 +258,7 @@ func (p *pool) takeBack(h *host, from int) bool {
 		if !h.tx.Revoke(h.flights[last].at) {
 			break
 		}
-		h.unassign(last)
+		p.unassign(h, last)
 		p.enqueueFront(t)
 	}
 	if len(h.flights) < n && h.reader == readerCall {
@@ -340,7 +349,7 @@ func (p *pool) steal(h *host) (stolen bool) {
 		if !from.tx.Revoke(from.flights[last].at) {
 			break
 		}
-		from.unassign(last)
+		p.unassign(from, last)
 		taken = append(taken, t)
 	}
 	for i, t := range slices.Backward(taken) {
@@ -387,6 +396,7 @@ func (p *pool) cancelTask(t *Task, cause error) {
 		p.beginClose() // the process has nothing to do
 	}
 	p.mu.Unlock()
+	t.letGo()
 	t.fail(cause)
 	p.settling.Add(-1)
 	p.checkDrained()
@@ -399,7 +409,7 @@ func (p *pool) cancelTask(t *Task, cause error) {
 // another when the worker says that it is behind it, or by its next outcome: it may be one
 // that takes nothing. Called with mu held.
 func (p *pool) takenBack(h *host, i int) {
-	h.unassign(i)
+	p.unassign(h, i)
 	h.revoked++
 	switch {
 	case len(h.flights) == 0:

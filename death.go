@@ -20,7 +20,7 @@ func (h *host) outcome(f *flight) error {
 		return &TimeoutError{Task: task, Timeout: timeout.Timeout, Killed: true}
 	}
 	if f.cause != nil {
-		return fmt.Errorf("%w: %w", f.cause, died)
+		return &joinedError{f.cause, died}
 	}
 	if h.fault != nil {
 		return fmt.Errorf("%w: %w", died, h.fault)
@@ -106,7 +106,7 @@ func (h *host) bury() {
 	}
 	h.flights = nil
 	if !failed && !p.once && h.served == 0 && !asked && !ran {
-		failed = !h.killedByOthers() && time.Since(h.began) < youngAge
+		failed = !h.killedByOthers() && time.Since(h.readyAt) < youngAge
 	}
 	if failed && !p.closing && p.broken == nil {
 		p.startFailed(h)
@@ -121,9 +121,11 @@ func (h *host) bury() {
 	p.mu.Unlock()
 
 	for _, f := range victims {
+		f.task.letGo()
 		f.task.fail(h.outcome(&f))
 	}
 	for _, t := range lost {
+		t.letGo()
 		if broken != nil {
 			t.fail(broken)
 		} else {
@@ -131,45 +133,40 @@ func (h *host) bury() {
 		}
 	}
 	p.settling.Add(-int64(len(victims) + len(lost)))
+	p.checkDrained()
 	close(h.kick)
 	h.close()
-	if len(h.lines) > 0 { // what is left of its tree may still write, and nobody read it
-		time.AfterFunc(h.lastGrace(), h.giveUpLines)
-	}
-	if h.saysSomething() {
+	if len(h.lines) > 0 || h.logs.whenIdle() != nil {
 		go h.lastWords()
 	} else {
 		h.end()
 	}
 }
 
-// lastGrace is how long others may take for what the worker has said.
-func (h *host) lastGrace() time.Duration { return max(h.pool.o.Grace, 100*time.Millisecond) }
-
-// giveUpLines lets the slot go on if nobody takes the lines.
-func (h *host) giveUpLines() {
-	for _, w := range h.lines {
-		w.giveUp()
+// lastWords waits until all that the worker has said is passed on, but not for ever: who
+// is to take it may not do so, or wait for the end of this very worker.
+func (h *host) lastWords() {
+	enough := time.NewTimer(max(h.pool.o.Grace, 100*time.Millisecond))
+	defer enough.Stop()
+	if !h.saidAll(enough.C) {
+		for _, w := range h.lines {
+			w.giveUp()
+		}
+		h.wakeSlot()
 	}
-	h.wakeSlot()
+	h.end()
 }
 
-// saysSomething reports whether lines or log records of the worker are still to be
-// passed on.
-func (h *host) saysSomething() bool {
-	for _, w := range h.lines {
-		if w.out.whenIdle() != nil {
-			return true
+// saidAll waits until it is, and returns false if enough comes before.
+func (h *host) saidAll(enough <-chan time.Time) bool {
+	waits := []<-chan struct{}{h.logs.whenIdle()}
+	if len(h.lines) > 0 {
+		select {
+		case <-h.freed: // nothing more comes
+		case <-enough:
+			return false
 		}
 	}
-	return h.logs.whenIdle() != nil
-}
-
-// lastWords waits until they are, but not for ever: who is to take them may not do so, or
-// wait for the end of this very worker.
-func (h *host) lastWords() {
-	enough := time.After(h.lastGrace())
-	waits := []<-chan struct{}{h.logs.whenIdle()}
 	for _, w := range h.lines {
 		waits = append(waits, w.out.whenIdle())
 	}
@@ -180,14 +177,11 @@ func (h *host) lastWords() {
 		select {
 		case <-idle:
 		case <-enough:
-			enough = closedTimer
+			return false
 		}
 	}
-	h.end()
+	return true
 }
-
-// closedTimer is a timer that has expired.
-var closedTimer = func() <-chan time.Time { c := make(chan time.Time); close(c); return c }()
 
 // end is the end of a worker's end.
 func (h *host) end() {

@@ -275,12 +275,13 @@ func contextError(ctx context.Context) error {
 	if cause == nil || cause == err {
 		return err
 	}
-	return &endedContext{err, cause}
+	return &joinedError{err, cause}
 }
 
-// endedContext is the error of a context with the cause that its owner gave.
-type endedContext struct{ err, cause error }
+// joinedError is two errors, the first of which is this package's. The other one may be
+// the user's: it is not asked for its text before somebody asks for this one's.
+type joinedError struct{ first, second error }
 
-func (e *endedContext) Error() string { return fmt.Sprintf("%v: %v", e.err, e.cause) }
+func (e *joinedError) Error() string { return fmt.Sprintf("%v: %v", e.first, e.second) }
 
-func (e *endedContext) Unwrap() []error { return []error{e.err, e.cause} }
+func (e *joinedError) Unwrap() []error { return []error{e.first, e.second} }

@@ -41,7 +41,8 @@ func (s State) String() string {
 
 // Result waits for the outcome and returns it: the result, or the error of the
 // task. ctx bounds this wait alone, not the task: when it ends first, its error is
-// returned. It may be called again, and returns the same.
+// returned. A result whose type decodes itself is decoded in that time, too. It may be
+// called again, and returns the same.
 func (f *Future[R]) Result(ctx context.Context) (R, error) {
 	if !f.t.settled.Load() {
 		select {

@@ -35,7 +35,7 @@ type host struct {
 	rx      link.Receiver // the reader's alone
 	crash   *os.File
 	tail    *tailWriter     // of its output, nil unless it is captured
-	lines   []*prefixWriter // of its output, with OutputPrefix; the slot's thread's alone
+	lines   []*prefixWriter // of its output, with OutputPrefix; set before the start
 	logs    backlog         // its records for the LogHandler
 	dropped int             // records for which there was no room; the control goroutine's alone
 	head    [wire.RequestSize]byte
@@ -44,6 +44,7 @@ type host struct {
 	proc      process
 	pid       int
 	began     time.Time
+	readyAt   time.Time
 	flights   []flight // calls in its ring, in order
 	assigned  int
 	served    int
@@ -64,6 +65,7 @@ type host struct {
 	gone     atomic.Bool   // both
 	goneCh   chan struct{} // closed with gone
 	slotFree bool          // its whole tree is gone
+	freed    chan struct{} // closed with slotFree
 	buried   bool
 	launched chan struct{} // closed once it runs or never will
 	over     chan struct{} // closed once it is buried
@@ -151,7 +153,7 @@ func (h *host) cancelRemote(id uint64, why error) {
 // happens on the slot's thread.
 func (p *pool) spawn(now time.Time) {
 	p.made++
-	h := &host{pool: p, name: fmt.Sprintf("%s-%d", p.o.Name, p.made), token: rand.Text(), began: now, kick: make(chan struct{}, 1), eofCh: make(chan struct{}), goneCh: make(chan struct{}), launched: make(chan struct{}), over: make(chan struct{}), stage: "start"}
+	h := &host{pool: p, name: fmt.Sprintf("%s-%d", p.o.Name, p.made), token: rand.Text(), began: now, kick: make(chan struct{}, 1), eofCh: make(chan struct{}), goneCh: make(chan struct{}), freed: make(chan struct{}), launched: make(chan struct{}), over: make(chan struct{}), stage: "start"}
 	if p.once {
 		h.name = p.o.Name
 	}
@@ -205,6 +207,7 @@ func (h *host) live(run func(*child.Spec, func(process)) (child.Report, error), 
 	}
 	p.mu.Lock()
 	h.slotFree = true
+	close(h.freed)
 	if h.buried {
 		p.forget(h)
 	}
@@ -271,7 +274,7 @@ func (h *host) output(spec *child.Spec) {
 		spec.Stdout, spec.Stderr = os.Stdout, os.Stderr
 	case OutputPrefix:
 		prefix := "[" + h.name + "] "
-		out, err := newPrefixWriter(os.Stdout, prefix, h.wakeSlot), newPrefixWriter(os.Stderr, prefix, h.wakeSlot)
+		out, err := newPrefixWriter(os.Stdout, &stdoutMu, prefix, h.wakeSlot), newPrefixWriter(os.Stderr, &stderrMu, prefix, h.wakeSlot)
 		if h.pool.o.portable {
 			out.ended, err.ended = h.eofCh, h.eofCh
 		}
@@ -369,7 +372,6 @@ func (h *host) receive(b []byte) {
 
 // leaderEnded is called on the slot's thread when the process has ended.
 func (h *host) leaderEnded(rep child.Report) {
-	h.flushLines() // who joins it finds its last words written
 	h.pool.mu.Lock()
 	h.ended = &rep
 	h.pool.mu.Unlock()

@@ -47,21 +47,21 @@ type prefixWriter struct {
 	line []byte
 }
 
-// prefixMu keeps the lines of all workers apart.
-var prefixMu sync.Mutex
+// These keep the lines of all workers apart.
+var stdoutMu, stderrMu sync.Mutex
 
 // fullLines is how many bytes of lines may wait.
 const fullLines = 64 << 10
 
-// newPrefixWriter makes one that writes to w, and calls room when it may be full no
-// more.
-func newPrefixWriter(w io.Writer, prefix string, room func()) *prefixWriter {
+// newPrefixWriter makes one that writes to w, with mu held, and calls room when it may
+// be full no more.
+func newPrefixWriter(w io.Writer, mu *sync.Mutex, prefix string, room func()) *prefixWriter {
 	p := &prefixWriter{prefix: prefix, gaveUp: make(chan struct{})}
 	p.out.what, p.out.do = "writing a worker's output", func(line []byte) {
 		full := p.out.size()+len(line) >= fullLines
-		prefixMu.Lock()
+		mu.Lock()
 		w.Write(line) // if nobody can read it, there is nobody to tell
-		prefixMu.Unlock()
+		mu.Unlock()
 		if full {
 			room()
 		}

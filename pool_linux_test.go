@@ -387,7 +387,7 @@ func TestOutputIsCaptured(t *testing.T) {
 		t.Errorf("%d bytes, capacity %d", len(b), cap(w.buf))
 	}
 	var out lockedBuffer
-	pw := newPrefixWriter(&out, "[w] ", func() {})
+	pw := newPrefixWriter(&out, new(sync.Mutex), "[w] ", func() {})
 	io.WriteString(pw, "one\ntw")
 	io.WriteString(pw, "o\n\n")
 	if idle := pw.out.whenIdle(); idle != nil {

@@ -206,6 +206,7 @@ func (h *host) deliver(res *wire.Response, body []byte) (fed bool) {
 		raw.bytes = append([]byte(nil), body...)
 	}
 	h.rx.Release()
+	t.letGo()
 	t.resolve(raw)
 	p.settling.Add(-1)
 	p.checkDrained()
@@ -234,6 +235,7 @@ func (p *pool) fail(t *Task, f *flight, err error) {
 		return
 	}
 	p.mu.Unlock()
+	t.letGo()
 	t.fail(t.explain(err))
 	p.settling.Add(-1)
 	p.checkDrained()

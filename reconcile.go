@@ -191,7 +191,7 @@ func (p *pool) ready(h *host) {
 	if h.state != hostStarting || h.killed {
 		return
 	}
-	h.state, h.stage, h.killAt = hostSpare, "ready", time.Time{}
+	h.state, h.stage, h.killAt, h.readyAt = hostSpare, "ready", time.Time{}, time.Now()
 	go h.readLoop()
 	if p.once {
 		h.state = hostServing
@@ -274,7 +274,7 @@ func (p *pool) supervise() {
 	}
 	var lates []late
 	for _, h := range p.hosts {
-		if h.state == hostDead || h.ended != nil {
+		if h.state == hostDead || h.killed || h.ended != nil {
 			continue
 		}
 		p.due(h.killAt, now, h.kill)

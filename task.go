@@ -236,7 +236,6 @@ func (t *Task) settle(err error) {
 	t.settled.Store(true)
 	done, hooks := t.done, t.hooks
 	t.hooks, t.place = nil, nil
-	t.pool.payload.inline = nil
 	t.mu.Unlock()
 	if w := t.watched.by; w != nil {
 		w.leave(t)
@@ -293,18 +292,18 @@ func (t *Task) explain(err error) error {
 	if timeout, ok := cause.(*TimeoutError); ok {
 		return &TimeoutError{Task: timeout.Task, Timeout: timeout.Timeout, Err: err}
 	}
-	if isError(err, cause) {
+	if sameError(err, cause) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", cause, err)
+	return &joinedError{cause, err}
 }
 
 // unwrapContext is what the context of a task ends with for a cause: of this package's
 // making, so that no code of the user's runs.
 func unwrapContext(cause error) error {
 	switch cause := cause.(type) {
-	case *endedContext:
-		return cause.err
+	case *joinedError: // of a context
+		return cause.first
 	case *TimeoutError:
 		return context.DeadlineExceeded
 	}
@@ -314,10 +313,15 @@ func unwrapContext(cause error) error {
 	return context.Canceled
 }
 
-// isError is errors.Is for an error whose methods may be the user's, and panic.
-func isError(err, target error) (is bool) {
+// sameError reports whether a function's error is the reason for which it was to end. Of
+// one that came from another process no method is called, as this may be the goroutine of
+// a worker's reader; those of others may panic.
+func sameError(err, cause error) (same bool) {
+	if r, ok := err.(*RemoteError); ok {
+		return slices.Contains(r.known, cause)
+	}
 	defer func() { recover() }()
-	return errors.Is(err, target)
+	return errors.Is(err, cause)
 }
 
 // outcome is the error of a settled task, after decoding its result. What may take
@@ -330,9 +334,9 @@ func (t *Task) outcome(ctx context.Context) error {
 	case raw == nil:
 		defer t.decoded.Unlock()
 		return t.err
-	case raw.slow == nil && !t.body.fn().resultCode:
+	case !t.body.fn().resultCode && (raw.slow == nil || raw.slow.ready == nil && raw.slow.apart.Here()):
 		defer t.decoded.Unlock()
-		t.isDecoded(raw, t.body.decode(raw.kind, raw.bytes))
+		t.isDecoded(raw, t.decode(raw))
 		return t.err
 	case raw.slow == nil:
 		raw.slow = new(slowResult)
@@ -373,10 +377,10 @@ func (t *Task) isDecoded(raw *rawResult, err error) {
 
 // decode decodes a result and gives its memory back.
 func (t *Task) decode(raw *rawResult) error {
-	apart := raw.slow.apart
-	if apart == nil {
+	if raw.slow == nil || raw.slow.apart == nil {
 		return t.body.decode(raw.kind, raw.bytes)
 	}
+	apart := raw.slow.apart
 	defer apart.Release()
 	b, err := apart.Bytes()
 	if err != nil {

@@ -219,7 +219,7 @@ func (p *ThreadPool) cancelTask(t *Task, cause error) {
 			t.fail(&TimeoutError{Task: timeout.Task, Timeout: timeout.Timeout, Err: ErrAbandoned})
 			return
 		}
-		t.fail(fmt.Errorf("%w: %w", cause, ErrAbandoned))
+		t.fail(&joinedError{cause, ErrAbandoned})
 	})
 	t.whenSettled(func() { abandon.Stop() })
 }

@@ -1,6 +1,7 @@
 package brood
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -267,16 +268,36 @@ func (foreign) Unwrap() error {
 // not taken for one of the pool's, as that of an errgroup may be.
 func TestForeignCauses(t *testing.T) {
 	onEach(t, PoolOptions{Workers: 1, Grace: 50 * time.Millisecond}, func(t *testing.T, p testPool) {
-		for _, cause := range []error{foreign{}, &TimeoutError{Task: "another"}} {
-			ctx, cancel := context.WithCancelCause(t.Context())
-			f := untilDone.Submit(ctx, p, struct{}{})
-			eventually(t, "it runs", func() bool { return f.State() == Running })
-			cancel(cause)
-			if _, err := f.Result(t.Context()); err == nil || errors.Unwrap(err) != nil || !strings.HasPrefix(err.Error(), context.Canceled.Error()) {
-				t.Errorf("%T: %v", cause, err)
+		for _, cause := range []error{foreign{}, &TimeoutError{Task: "another"}, badError(3)} {
+			for _, fn := range []*Func[struct{}, struct{}]{untilDone, deaf} {
+				if _, threads := p.(*ThreadPool); threads && fn == deaf {
+					continue
+				}
+				ctx, cancel := context.WithCancelCause(t.Context())
+				f := fn.Submit(ctx, p, struct{}{})
+				eventually(t, "it runs", func() bool { return f.State() == Running })
+				cancel(cause)
+				_, err := f.Result(t.Context())
+				if err == nil || !isFirst(err, context.Canceled) {
+					t.Errorf("%s, %T", fn.Name(), cause)
+				}
 			}
 		}
 	})
+}
+
+// isFirst reports whether an error or the first in its chain is another, without asking it.
+func isFirst(err, want error) bool {
+	for {
+		if err == want {
+			return true
+		}
+		j, ok := err.(*joinedError)
+		if !ok {
+			return false
+		}
+		err = j.first
+	}
 }
 
 var panickingHandler = handlerFunc(func(slog.Record) { panic("a faulty handler") })
@@ -404,6 +425,21 @@ func TestResultWhileDecoding(t *testing.T) {
 	}
 }
 
+// What is settled and at hand is returned also when the context has ended, however large.
+func TestResultAtHand(t *testing.T) {
+	p := newProcesses(t, PoolOptions{Workers: 1})
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, size := range []int{10, 1 << 20} {
+		f := echo.Submit(t.Context(), p, make([]byte, size))
+		<-f.Done()
+		eventually(t, "it is at hand", func() bool {
+			b, err := f.Result(ended)
+			return err == nil && len(b) == size
+		})
+	}
+}
+
 // A value of which nothing would travel is an error, where it would have to.
 func TestNothingTravels(t *testing.T) {
 	onEach(t, PoolOptions{Workers: 1}, func(t *testing.T, p testPool) {
@@ -512,6 +548,61 @@ func fullPipe(o PoolOptions) {
 	fmt.Fprintln(os.Stderr, "it ended:", err)
 	os.Exit(0)
 }
+
+var babbleAndDie = NewFunc("test/babble and die", func(_ context.Context, lines int) (int, error) {
+	w := bufio.NewWriter(os.Stdout)
+	for i := range lines {
+		fmt.Fprintln(w, "line", i, strings.Repeat("x", 100))
+	}
+	w.Flush()
+	os.Exit(5)
+	return lines, nil
+})
+
+// All lines of a worker that ended while they could not be written are written when Close
+// returns, and none is torn.
+func TestPrefixedToTheEnd(t *testing.T) {
+	watchdog(t, time.Minute)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "BROOD_TEST_ROLE=last lines")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(in, make([]byte, 1)); err != nil { // the worker is dead
+		t.Fatal(err)
+	}
+	n := 0
+	for lines := bufio.NewScanner(out); lines.Scan(); n++ {
+		if want := fmt.Sprintf("line %d %s", n, strings.Repeat("x", 100)); !strings.HasSuffix(lines.Text(), "] "+want) {
+			t.Fatalf("line %d is %q", n, lines.Text())
+		}
+	}
+	if err := cmd.Wait(); err != nil || n != babbled {
+		t.Errorf("%d lines, %v", n, err)
+	}
+}
+
+// babbled is how many lines fill a pipe and more than one that waits for it.
+const babbled = 1600
+
+var _ = role("last lines", func() {
+	pool, err := NewProcessPool(PoolOptions{Workers: 1, Spares: -1, Output: OutputPrefix, Grace: time.Minute})
+	if err != nil {
+		panic(err)
+	}
+	babbleAndDie.Call(background, pool, babbled)
+	fmt.Fprint(os.Stderr, "!")
+	pool.Close()
+	os.Exit(0)
+})
 
 // The second Ctrl-C ends a program whose run does not end with its context.
 func TestSecondInterrupt(t *testing.T) {

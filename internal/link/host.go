@@ -133,7 +133,8 @@ func (u unread) giveBack() {
 // Kept is a result in memory of its own.
 type Kept struct {
 	unread
-	done func()
+	b    []byte
+	done func() // not nil: b is the result
 	drop runtime.Cleanup
 }
 
@@ -141,8 +142,23 @@ type Kept struct {
 // refers to it, but by another way.
 const openTimeout = 10 * time.Second
 
+// Here reports whether Bytes returns at once.
+func (k *Kept) Here() bool {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	b, done, err := k.host.rings.open(ctx, k.ref)
+	if err != nil {
+		return false
+	}
+	k.b, k.done = b, done
+	return true
+}
+
 // Bytes is the result, valid until Release.
 func (k *Kept) Bytes() (b []byte, err error) {
+	if k.done != nil {
+		return k.b, nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
 	b, k.done, err = k.host.rings.open(ctx, k.ref)
