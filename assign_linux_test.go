@@ -155,7 +155,7 @@ func wantCallAsleep(t *testing.T, h *host) {
 func TestKilledForOneCall(t *testing.T) {
 	for name, o := range map[string]PoolOptions{
 		"no grace":    {Workers: 1, Grace: -1},
-		"short grace": {Workers: 1, Grace: time.Millisecond, TaskTimeout: 200 * time.Millisecond},
+		"short grace": {Workers: 1, Grace: time.Millisecond, TaskTimeout: time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			onProcesses(t, o, func(t *testing.T, p *ProcessPool) {
@@ -473,7 +473,7 @@ func TestStoppedWorkerIsLastChoice(t *testing.T) {
 	t.Cleanup(resume)
 	late := 0
 	for i := range 50 {
-		ctx, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		ctx, stop := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		v, err := square.Call(ctx, p, i)
 		stop()
 		switch {
@@ -522,7 +522,7 @@ func TestStoppedWorkerIsUsedAgain(t *testing.T) {
 // go to another, and all of them have their result.
 func TestStoppedWorkerIsReplaced(t *testing.T) {
 	watchdog(t, 20*time.Second)
-	p := newProcesses(t, PoolOptions{Workers: 1, Spares: -1, TaskTimeout: 300 * time.Millisecond})
+	p := newProcesses(t, PoolOptions{Workers: 1, Spares: -1, TaskTimeout: time.Second})
 	h := serving(t, p, 1)[0]
 	suspend(t, h.pid)
 	var fs []*Future[int]
@@ -685,7 +685,7 @@ func TestCallObeysItsContextTwice(t *testing.T) {
 // is noticed.
 func TestUntakenCountsWorkers(t *testing.T) {
 	watchdog(t, 20*time.Second)
-	p := newProcesses(t, PoolOptions{Workers: 1, Spares: -1, TaskTimeout: 200 * time.Millisecond, sockets: true})
+	p := newProcesses(t, PoolOptions{Workers: 1, Spares: -1, TaskTimeout: time.Second, sockets: true})
 	resume := suspend(t, serving(t, p, 1)[0].pid)
 	t.Cleanup(resume)
 	f := square.Submit(t.Context(), p, 3)

@@ -79,7 +79,7 @@ func TestHidden(t *testing.T) {
 		A int `cbor:"a,omitempty"`
 	}
 	type embedding struct{ exported }
-	type secret struct{ a int }
+	type secret struct{ _ int }
 	for _, c := range []struct {
 		typ  reflect.Type
 		want bool
