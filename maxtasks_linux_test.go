@@ -10,6 +10,8 @@ import (
 	"time"
 )
 
+// A worker that is used up counts as long as it runs its last task: there are no more
+// workers than were asked for, and no more tasks run at once, however long they are.
 func TestMaxTasksOfLongTasks(t *testing.T) {
 	for _, c := range []struct{ workers, spares int }{{1, -1}, {1, 0}, {2, -1}, {2, 0}} {
 		t.Run(fmt.Sprintf("%d workers, spares %d", c.workers, c.spares), func(t *testing.T) {
@@ -45,6 +47,8 @@ func TestMaxTasksOfLongTasks(t *testing.T) {
 	}
 }
 
+// tooMany reports whether a pool has more workers than it should have, or more tasks run.
+// Those that are asked to end take a moment for it, in which the next ones start.
 func tooMany(t *testing.T, p *ProcessPool) error {
 	atMost := p.p.o.Workers + p.p.o.Spares
 	var states []hostState
@@ -71,6 +75,8 @@ var crash = NewFunc("test/crash", func(context.Context, int) (int, error) {
 	return 0, nil
 }).Idempotent()
 
+// A task that ends its worker, and is run again, is no fault of the workers: the pool
+// does not break.
 func TestRetriedCrashesBreakNothing(t *testing.T) {
 	watchdog(t, 20*time.Second)
 	p := newProcesses(t, PoolOptions{Workers: 1, Spares: -1, CrashRetries: 5})
@@ -81,6 +87,7 @@ func TestRetriedCrashesBreakNothing(t *testing.T) {
 	want(t, "the next", square.Submit(t.Context(), p, 3), 9)
 }
 
+// Workers that take no more tasks hold their place, and no more than that.
 func TestIdleTimeoutAndMaxTasks(t *testing.T) {
 	watchdog(t, 20*time.Second)
 	p := newProcesses(t, PoolOptions{Workers: 4, Spares: -1, IdleTimeout: time.Minute, MaxTasks: 1})
@@ -95,6 +102,7 @@ func TestIdleTimeoutAndMaxTasks(t *testing.T) {
 	}
 }
 
+// What was cancelled before it was taken counts for no worker's MaxTasks.
 func TestCancelledAreNoTasks(t *testing.T) {
 	watchdog(t, 20*time.Second)
 	p := newProcesses(t, PoolOptions{Workers: 1, Spares: -1, MaxTasks: 3})
@@ -115,6 +123,8 @@ func TestCancelledAreNoTasks(t *testing.T) {
 	}
 }
 
+// A worker that has used up its tasks, and gets one of them back, serves on only if there
+// are not as many as there should be.
 func TestUsedUpAndResized(t *testing.T) {
 	watchdog(t, 20*time.Second)
 	p := newProcesses(t, PoolOptions{Workers: 2, Spares: -1, MaxTasks: 2})
