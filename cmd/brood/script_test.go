@@ -2,8 +2,10 @@ package main
 
 import (
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -19,6 +21,11 @@ func TestMain(m *testing.M) {
 // TestScript runs the command as people do. Each script leaves the directory
 // for temporary files as empty as it found it.
 func TestScript(t *testing.T) {
+	// Under nohup what the scripts start would ignore HUP. What is caught here is not
+	// ignored there.
+	hangUp := make(chan os.Signal, 1)
+	signal.Notify(hangUp, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(hangUp) })
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
