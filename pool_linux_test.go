@@ -712,7 +712,10 @@ var checksum = NewFunc("test/checksum", func(_ context.Context, b []byte) (sum [
 // Payloads as large as they get. A GiB is for the long mode.
 func TestHugePayloads(t *testing.T) {
 	size := 64 << 20
-	if long {
+	switch {
+	case long && raceDetector:
+		size = 256 << 20 // of which its three processes need some GB as it is
+	case long:
 		size = 1 << 30
 	}
 	onProcesses(t, PoolOptions{Workers: 1}, func(t *testing.T, p *ProcessPool) {

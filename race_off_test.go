@@ -1,0 +1,5 @@
+//go:build !race
+
+package brood
+
+const raceDetector = false
