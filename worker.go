@@ -153,8 +153,8 @@ func (w *workerProcess) initialise() error {
 func (w *workerProcess) control() {
 	for {
 		m, err := w.conn.Receive()
-		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
-			exit(0) // the parent has ended, or wants this worker no more
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
+			exit(0) // the parent has ended, also amid a message, or wants this worker no more
 		}
 		if err != nil {
 			fatal("%v", err)

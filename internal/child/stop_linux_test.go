@@ -139,10 +139,9 @@ func TestStatedLimit(t *testing.T) {
 		}
 	})
 	t.Run("cgroup", func(t *testing.T) {
+		t.Setenv(noCgroupVar, "")
+		skipWithoutCgroup(t)
 		s := open(t)
-		if s.v2 == nil {
-			t.Skip("no cgroup v2 subtree is writable here")
-		}
 		spec := sh(script, filepath.Join(t.TempDir(), "out"))
 		spec.Linger = 50 * time.Millisecond
 		rep, out, _ := mustRun(t, s, spec)
@@ -401,16 +400,31 @@ func TestWardenDies(t *testing.T) {
 	}
 }
 
+// skipWithoutCgroup skips a test where the system lets nobody make a cgroup, and says why.
+func skipWithoutCgroup(t *testing.T) {
+	t.Helper()
+	home, err := cgroupHome("")
+	if err != nil {
+		t.Skip("no cgroup v2 hierarchy here: ", err)
+	}
+	probe, err := os.MkdirTemp(home, "probe-*")
+	if err != nil {
+		t.Skip("no cgroup v2 subtree is writable here: ", err)
+	}
+	os.Remove(probe)
+}
+
 // The directory of a killed family whose warden was killed too is swept by the next one.
 func TestSweepStaleDirectory(t *testing.T) {
 	t.Setenv(noCgroupVar, "")
+	skipWithoutCgroup(t)
 	home, err := cgroupHome("")
 	if err != nil {
-		t.Skip("no cgroup v2 hierarchy here")
+		t.Fatal(err)
 	}
 	stale := home + "/" + familyPrefix + "4194000-12345"
 	if err := os.MkdirAll(stale+"/slot1", 0o755); err != nil {
-		t.Skip("no cgroup v2 subtree is writable here")
+		t.Fatal(err)
 	}
 	open(t)
 	if _, err := os.Stat(stale); err == nil {

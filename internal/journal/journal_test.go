@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -253,8 +254,10 @@ func TestLocked(t *testing.T) {
 func TestDiskFull(t *testing.T) {
 	j := new(Journal)
 	var err error
-	if j.f.File, err = os.OpenFile("/dev/full", os.O_RDWR, 0); err != nil {
-		t.Skip("this system has no /dev/full")
+	if j.f.File, err = os.OpenFile("/dev/full", os.O_RDWR, 0); errors.Is(err, fs.ErrNotExist) {
+		t.Skip("this system has no /dev/full: ", err)
+	} else if err != nil {
+		t.Fatal(err)
 	}
 	defer j.f.Close()
 	if err := j.End(id(1), State{}); err == nil || !strings.Contains(err.Error(), "/dev/full") {

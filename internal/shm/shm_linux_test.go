@@ -148,9 +148,6 @@ func TestOpenErrors(t *testing.T) {
 }
 
 func TestLarge(t *testing.T) {
-	if testing.Short() {
-		t.Skip("1 GiB takes seconds")
-	}
 	const size = 1<<30 + 1
 	if err := available(size); err != nil {
 		t.Skipf("not enough memory: %v", err)
