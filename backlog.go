@@ -42,8 +42,8 @@ func (q *backlog) work() {
 		}
 	}()
 	for {
-		item := q.next()
-		if item == nil {
+		item, ok := q.next()
+		if !ok {
 			whole = true
 			return
 		}
@@ -51,21 +51,21 @@ func (q *backlog) work() {
 	}
 }
 
-// next is the oldest item, nil if nothing is left.
-func (q *backlog) next() []byte {
+// next is the oldest item; ok is false if nothing is left.
+func (q *backlog) next() (item []byte, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.items) == 0 {
 		q.items = nil
 		close(q.idle)
 		q.idle = nil
-		return nil
+		return nil, false
 	}
-	item := q.items[0]
+	item = q.items[0]
 	q.items[0] = nil
 	q.items = q.items[1:]
 	q.bytes -= len(item)
-	return item
+	return item, true
 }
 
 // size is how many bytes wait.

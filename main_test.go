@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
@@ -187,6 +188,13 @@ func eventually(t *testing.T, what string, f func() bool) {
 			t.Fatalf("in 10 s, never: %s", what)
 		}
 	}
+}
+
+// inRole is a command that runs this test binary as one of the programs below.
+func inRole(role string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "BROOD_TEST_ROLE="+role)
+	return cmd
 }
 
 // play runs one of the programs that tests start.

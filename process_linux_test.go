@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"slices"
 	"strings"
@@ -203,8 +202,7 @@ var mutters = NewFunc("test/mutters", func(context.Context, struct{}) (struct{},
 
 // The last line of a process is written before Join returns, newline or not.
 func TestPrefixedOutput(t *testing.T) {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "BROOD_TEST_ROLE=prefix")
+	cmd := inRole("prefix")
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

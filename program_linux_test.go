@@ -188,8 +188,7 @@ var _ = role("hello", func() { os.Stdout.WriteString("hello\n") })
 
 // SIGTERM ends the context of Main, whose error is the last word.
 func TestMainEndsByItsSignal(t *testing.T) {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "BROOD_TEST_ROLE=main")
+	cmd := inRole("main")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

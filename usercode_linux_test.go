@@ -304,8 +304,7 @@ var panickingHandler = handlerFunc(func(slog.Record) { panic("a faulty handler")
 
 // A handler that panics may be the program's default as well.
 func TestPanickingDefaultHandler(t *testing.T) {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "BROOD_TEST_ROLE=panicking handler")
+	cmd := inRole("panicking handler")
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "it lives <nil>") {
 		t.Errorf("%v: %s", err, out)
@@ -501,8 +500,7 @@ func TestPrefixToAFullPipe(t *testing.T) {
 }
 
 func endsWithFullPipe(t *testing.T, role string) {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "BROOD_TEST_ROLE="+role)
+	cmd := inRole(role)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -563,8 +561,7 @@ var babbleAndDie = NewFunc("test/babble and die", func(_ context.Context, lines 
 // returns, and none is torn.
 func TestPrefixedToTheEnd(t *testing.T) {
 	watchdog(t, time.Minute)
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "BROOD_TEST_ROLE=last lines")
+	cmd := inRole("last lines")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -607,8 +604,7 @@ var _ = role("last lines", func() {
 // The second Ctrl-C ends a program whose run does not end with its context.
 func TestSecondInterrupt(t *testing.T) {
 	watchdog(t, time.Minute)
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "BROOD_TEST_ROLE=stubborn main")
+	cmd := inRole("stubborn main")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
