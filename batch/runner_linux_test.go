@@ -89,18 +89,13 @@ func TestOtherRunner(t *testing.T) {
 
 // What runs at another Runner is stopped through it.
 func TestOtherRunnerStops(t *testing.T) {
-	b, err := New(Options{Slots: 1, Runner: elsewhere{}})
+	ctx, cancel := context.WithCancel(t.Context())
+	b, err := New(Options{Slots: 1, Runner: elsewhere{}, Started: func(int, int, Command) { cancel() }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
 	var reasons []Reason
-	sum, err := b.Each(ctx, func(yield func(Job, error) bool) {
-		for job := range argvs("waits") {
-			yield(job, nil)
-		}
-		cancel()
-	}, func(r *Result) error {
+	sum, err := b.Each(ctx, argvs("waits"), func(r *Result) error {
 		reasons = append(reasons, r.Reason)
 		return nil
 	})
