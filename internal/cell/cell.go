@@ -154,8 +154,13 @@ func (w Word) Store(v uint64) {
 
 // CompareAndSwap writes new if the word is old.
 func (w Word) CompareAndSwap(old, new uint64) bool {
-	if w.sim != nil {
-		return w.sim.CompareAndSwap(w.p, old, new)
+	if w.sim == nil {
+		return w.p.CompareAndSwap(old, new)
 	}
-	return w.p.CompareAndSwap(old, new)
+	return w.simulated(old, new)
 }
+
+// simulated is apart to let CompareAndSwap be inlined.
+//
+//go:noinline
+func (w Word) simulated(old, new uint64) bool { return w.sim.CompareAndSwap(w.p, old, new) }

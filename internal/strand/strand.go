@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
+	"sync"
 	"sync/atomic"
 )
 
@@ -36,24 +38,74 @@ func (k Kind) String() string {
 	return kindNames[k]
 }
 
-// Strand is one thread of execution. It does not change once it runs.
+// Strand is one thread of execution. What names it does not change once it runs.
 type Strand struct {
 	ID   uint64 // unique in its process
 	Name string
 	Kind Kind
 	PID  int // of the process that it runs in
+
+	holdings *holdings // of a strand that runs in this process
 }
 
-// String names it for a message.
-func (s *Strand) String() string {
-	return fmt.Sprintf("%s %q (pid %d, strand %d)", s.Kind, s.Name, s.PID, s.ID)
+// holdings is what a strand may have to give back.
+type holdings struct {
+	any     atomic.Bool // it may hold something of its keepers
+	mu      sync.Mutex
+	keepers []Keeper
+}
+
+// Keeper is what strands take something from, and have to give it back before they end.
+type Keeper interface {
+	// Reclaim takes back what s holds, and names it. Gone means that there will never be
+	// anything to take back any more.
+	Reclaim(s *Strand) (held []string, gone bool)
+}
+
+// Holds notes that s may hold something that it took from k. (These are no methods, because
+// the type is public and they are not.)
+func Holds(s *Strand, k Keeper) {
+	h := s.holdings
+	if h == nil {
+		return // it runs in another process
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !slices.Contains(h.keepers, k) {
+		h.keepers = append(h.keepers, k)
+	}
+	h.any.Store(true)
+}
+
+// StillHolds is Holds for a keeper that is known to s.
+func StillHolds(s *Strand) {
+	if h := s.holdings; h != nil && !h.any.Load() {
+		h.any.Store(true)
+	}
+}
+
+// End takes back what s still holds, and names it. It is called when what s stands for has
+// returned; a strand that runs one task after the other ends after each.
+func End(s *Strand) (held []string) {
+	h := s.holdings
+	if h == nil || !h.any.Load() || !h.any.Swap(false) {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.keepers = slices.DeleteFunc(h.keepers, func(k Keeper) bool {
+		names, gone := k.Reclaim(s)
+		held = append(held, names...)
+		return gone
+	})
+	return held
 }
 
 var last atomic.Uint64
 
 // New makes a strand of this process.
 func New(kind Kind, name string) *Strand {
-	return &Strand{ID: last.Add(1), Name: name, Kind: kind, PID: os.Getpid()}
+	return &Strand{ID: last.Add(1), Name: name, Kind: kind, PID: os.Getpid(), holdings: new(holdings)}
 }
 
 type key struct{}

@@ -1,0 +1,7 @@
+//go:build !amd64 && !arm64
+
+package strand
+
+// Goroutine is the number of the calling goroutine. No two ever have the same in
+// one process. It takes 2 µs.
+func Goroutine() uint64 { return printed() }

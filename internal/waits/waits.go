@@ -1,0 +1,321 @@
+// Package waits knows which goroutine of this process waits for what, and finds those
+// that wait for each other.
+//
+// Whoever is about to sleep, and may be waited for, says so with Begin. Its target names
+// the goroutines of which one has to act before the wait can end. If all of those wait
+// as well, and so on, nobody ever will: then Begin returns the circle as an error, and the
+// others wait on, as the one that got the error is going to give something up. The last one to
+// sleep sees all the others, because the table is one, under one mutex.
+//
+// A target that other processes have a part in is Foreign: what its holders wait for
+// cannot be seen here. For it Begin collects who in this process depends on the wait (the
+// one that begins, and whoever waits for it, and so on), and the target looks further.
+//
+// Where it is not known who can end a wait, somebody can: there are no false alarms, but
+// for goroutines that hold something in name only.
+package waits
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/brood-go/brood/internal/strand"
+)
+
+// Agent is a goroutine that waits.
+type Agent struct {
+	Goroutine uint64
+	Strand    *strand.Strand // nil if it is not known
+}
+
+// String names it for a message.
+func (a Agent) String() string {
+	if a.Strand == nil {
+		return fmt.Sprintf("goroutine %d", a.Goroutine)
+	}
+	return fmt.Sprintf("%s %q (goroutine %d)", a.Strand.Kind, a.Strand.Name, a.Goroutine)
+}
+
+// Target is what a goroutine waits for. It is a pointer, the same for all who wait for it.
+type Target interface {
+	// Holders are the goroutines of this process of which each could end the wait. If
+	// somebody else could as well, or nobody needs to, known is false. It is called with the table
+	// locked and must not wait.
+	Holders() (goroutines []uint64, known bool)
+	// String names it for a message.
+	String() string
+}
+
+// Foreign is a target that other processes have a part in.
+type Foreign interface {
+	Target
+	// Extend is told, with the table locked, who depends on a wait for the target. It returns
+	// an error if their wait closes a circle through other processes; if not, what it says
+	// of them there lasts until withdraw is called.
+	Extend(dependents []Agent) (withdraw func(), err error)
+}
+
+// Wait is one goroutine's wait.
+type Wait struct {
+	agent   Agent
+	targets []Target
+	all     bool
+	said    []*said
+}
+
+// said is what was told to a foreign target. It holds as long as each of some waits lasts.
+type said struct {
+	waits    []*Wait
+	withdraw func()
+}
+
+// table is who waits, and who waits for each target: there are far fewer targets than
+// waits when there are many.
+var table = struct {
+	sync.Mutex
+	waits map[uint64]*Wait
+	on    map[Target]map[*Wait]struct{}
+}{waits: make(map[uint64]*Wait), on: make(map[Target]map[*Wait]struct{})}
+
+// enter puts a wait into the table.
+func (w *Wait) enter() {
+	table.waits[w.agent.Goroutine] = w
+	for _, t := range w.targets {
+		on := table.on[t]
+		if on == nil {
+			on = make(map[*Wait]struct{})
+			table.on[t] = on
+		}
+		on[w] = struct{}{}
+	}
+}
+
+// leave takes a wait out of the table, if it is there.
+func (w *Wait) leave() {
+	if table.waits[w.agent.Goroutine] != w {
+		return
+	}
+	delete(table.waits, w.agent.Goroutine)
+	for _, t := range w.targets {
+		if delete(table.on[t], w); len(table.on[t]) == 0 {
+			delete(table.on, t)
+		}
+	}
+}
+
+// DeadlockError is the error of a wait that would never end: everybody on it waits for
+// something that the next one holds, and the last one for something of the first's.
+type DeadlockError struct{ Edges []Edge }
+
+// Edge is one step of a deadlock.
+type Edge struct {
+	Strand string // who waits
+	PID    int    // in which process
+	Waits  string // for what
+}
+
+// Error implements error.
+func (e *DeadlockError) Error() string {
+	var b strings.Builder
+	b.WriteString("deadlock: ")
+	for i, edge := range e.Edges {
+		if i > 0 {
+			b.WriteString(", which is held by ")
+		}
+		fmt.Fprintf(&b, "%s of process %d, which waits for %s", edge.Strand, edge.PID, edge.Waits)
+	}
+	b.WriteString(", which is held by the first")
+	return b.String()
+}
+
+// Begin notes that an agent is about to wait until any, or all, of the targets let it
+// go on. The error is a *DeadlockError. Without one the agent calls End when it no longer waits.
+func Begin(a Agent, all bool, targets ...Target) (*Wait, error) {
+	w := &Wait{agent: a, targets: targets, all: all}
+	table.Lock()
+	defer table.Unlock()
+	if table.waits[a.Goroutine] != nil {
+		return w, nil // it waits within a wait: the outer one is noted
+	}
+	w.enter()
+	if c := circle(w); c != nil {
+		w.leave()
+		return nil, c
+	}
+	if err := w.extend(); err != nil {
+		w.end()
+		return nil, err
+	}
+	return w, nil
+}
+
+// End notes that the wait is over.
+func (w *Wait) End() {
+	table.Lock()
+	defer table.Unlock()
+	w.end()
+}
+
+func (w *Wait) end() {
+	w.leave()
+	for _, s := range w.said {
+		if s.withdraw != nil {
+			s.withdraw()
+			s.withdraw = nil
+		}
+		for _, other := range s.waits {
+			if other != w {
+				other.said = slices.DeleteFunc(other.said, func(t *said) bool { return t == s })
+			}
+		}
+	}
+	w.said = nil
+}
+
+// stuck is the goroutines that can't go on, of those that are reachable from w, with what
+// each of them can't get: a greatest fixed point. All are taken for stuck, and then those
+// that can go on are taken out, until no more are.
+func stuck(w *Wait) map[uint64]*Wait {
+	set := map[uint64]*Wait{}
+	for todo := []*Wait{w}; len(todo) > 0; {
+		next := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if set[next.agent.Goroutine] != nil {
+			continue
+		}
+		set[next.agent.Goroutine] = next
+		for _, t := range next.targets {
+			holders, _ := t.Holders()
+			for _, g := range holders {
+				if other := table.waits[g]; other != nil {
+					todo = append(todo, other)
+				}
+			}
+		}
+	}
+	for changed := true; changed; {
+		changed = false
+		for g, x := range set {
+			if x.canGoOn(set) {
+				delete(set, g)
+				changed = true
+			}
+		}
+	}
+	return set
+}
+
+// canGoOn reports whether a wait can end, given who can't go on.
+func (w *Wait) canGoOn(set map[uint64]*Wait) bool {
+	for _, t := range w.targets {
+		if hopeless(t, set) == w.all {
+			return !w.all
+		}
+	}
+	return w.all
+}
+
+// hopeless reports whether all who could give a target can't go on.
+func hopeless(t Target, set map[uint64]*Wait) bool {
+	holders, known := t.Holders()
+	return known && len(holders) > 0 && !slices.ContainsFunc(holders, func(g uint64) bool { return set[g] == nil })
+}
+
+// circle is the error if w can't end.
+func circle(w *Wait) *DeadlockError {
+	set := stuck(w)
+	if set[w.agent.Goroutine] == nil {
+		return nil
+	}
+	var c DeadlockError
+	seen := map[uint64]bool{}
+	objects := map[string]bool{}
+	loose := false
+	for x := w; x != nil && !seen[x.agent.Goroutine]; {
+		seen[x.agent.Goroutine] = true
+		i := slices.IndexFunc(x.targets, func(t Target) bool { return hopeless(t, set) })
+		t := x.targets[i]
+		c.Edges = append(c.Edges, Edge{x.agent.String(), os.Getpid(), t.String()})
+		objects[t.String()] = true
+		holders, _ := t.Holders()
+		if l, ok := t.(Loose); ok && l.Loose() {
+			loose = true
+		}
+		x = set[holders[0]]
+	}
+	if loose && len(objects) == 1 {
+		return nil
+	}
+	return &c
+}
+
+// Loose is a target whose holders, as they are known, need not be those who give it back:
+// permits of a semaphore are often handed on. A circle through one loose target alone
+// is no alarm.
+type Loose interface{ Loose() bool }
+
+// extend follows the wait to a foreign target, if it leads to one without a choice, and
+// tells it who depends on it.
+func (w *Wait) extend() error {
+	path := []*Wait{w}
+	last := w
+	for range len(table.waits) {
+		if len(last.targets) != 1 {
+			return nil
+		}
+		holders, known := last.targets[0].Holders()
+		if !known {
+			break
+		}
+		if len(holders) != 1 || table.waits[holders[0]] == nil {
+			return nil
+		}
+		last = table.waits[holders[0]]
+		path = append(path, last)
+	}
+	f, ok := last.targets[0].(Foreign)
+	if !ok {
+		return nil
+	}
+	agents, below := w.dependents()
+	withdraw, err := f.Extend(agents)
+	if err != nil || withdraw == nil {
+		return err
+	}
+	s := &said{waits: append(below, path[1:]...), withdraw: withdraw}
+	for _, x := range s.waits {
+		x.said = append(x.said, s)
+	}
+	return nil
+}
+
+// dependents are who waits for w's agent without a choice, and so on, with itself.
+func (w *Wait) dependents() (agents []Agent, waits []*Wait) {
+	waits = []*Wait{w}
+	seen := map[*Wait]bool{w: true}
+	for i := 0; i < len(waits); i++ {
+		agents = append(agents, waits[i].agent)
+		for t, on := range table.on {
+			if h, known := t.Holders(); !known || len(h) != 1 || h[0] != waits[i].agent.Goroutine {
+				continue
+			}
+			for other := range on {
+				if len(other.targets) == 1 && !seen[other] {
+					seen[other] = true
+					waits = append(waits, other)
+				}
+			}
+		}
+	}
+	return agents, waits
+}
+
+// Waiting is how many goroutines wait.
+func Waiting() int {
+	table.Lock()
+	defer table.Unlock()
+	return len(table.waits)
+}

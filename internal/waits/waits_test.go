@@ -1,0 +1,153 @@
+package waits
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+// fake is a target whose holders are given.
+type fake struct {
+	name    string
+	holders []uint64
+	unknown bool
+	loose   bool
+}
+
+func (f *fake) Holders() ([]uint64, bool) { return f.holders, !f.unknown }
+func (f *fake) String() string            { return f.name }
+func (f *fake) Loose() bool               { return f.loose }
+
+func heldBy(name string, holders ...uint64) *fake { return &fake{name: name, holders: holders} }
+
+// begin begins a wait that must be let begin.
+func begin(t *testing.T, g uint64, all bool, targets ...Target) *Wait {
+	t.Helper()
+	w, err := Begin(Agent{Goroutine: g}, all, targets...)
+	if err != nil {
+		t.Fatalf("goroutine %d: %v", g, err)
+	}
+	t.Cleanup(w.End)
+	return w
+}
+
+// refused begins a wait that closes a circle.
+func refused(t *testing.T, g uint64, all bool, targets ...Target) *DeadlockError {
+	t.Helper()
+	w, err := Begin(Agent{Goroutine: g}, all, targets...)
+	var c *DeadlockError
+	if !errors.As(err, &c) {
+		w.End()
+		t.Fatalf("goroutine %d: %v, want a circle", g, err)
+	}
+	return c
+}
+
+func TestCircles(t *testing.T) {
+	t.Cleanup(func() {
+		if n := Waiting(); n != 0 {
+			t.Errorf("%d waits are left", n)
+		}
+	})
+	t.Run("itself", func(t *testing.T) {
+		c := refused(t, 1, false, heldBy("a", 1))
+		if c.Error() != fmt.Sprintf("deadlock: goroutine 1 of process %d, which waits for a, which is held by the first", os.Getpid()) {
+			t.Error(c)
+		}
+	})
+	t.Run("two", func(t *testing.T) {
+		begin(t, 1, false, heldBy("b", 2))
+		c := refused(t, 2, false, heldBy("a", 1))
+		if len(c.Edges) != 2 || !strings.Contains(c.Error(), "which waits for a, which is held by goroutine 1") {
+			t.Error(c)
+		}
+		begin(t, 2, false, heldBy("c", 3)) // the one that got the error may wait for others
+	})
+	t.Run("ended", func(t *testing.T) {
+		begin(t, 1, false, heldBy("b", 2)).End()
+		begin(t, 2, false, heldBy("a", 1))
+	})
+	t.Run("somebody else", func(t *testing.T) {
+		begin(t, 1, false, &fake{name: "b", holders: []uint64{2}, unknown: true})
+		begin(t, 2, false, heldBy("a", 1))
+	})
+	t.Run("one of two holders can", func(t *testing.T) {
+		begin(t, 1, false, heldBy("b", 2, 3))
+		begin(t, 2, false, heldBy("a", 1))
+		refused(t, 3, false, heldBy("a", 1))
+	})
+	t.Run("first of several", func(t *testing.T) {
+		begin(t, 1, false, heldBy("b", 2), heldBy("c", 3))
+		begin(t, 2, false, heldBy("a", 1))
+		refused(t, 3, false, heldBy("a", 1))
+	})
+	t.Run("all of several", func(t *testing.T) {
+		begin(t, 1, true, heldBy("b", 2), heldBy("c", 3))
+		refused(t, 2, false, heldBy("a", 1))
+	})
+	t.Run("a pool full of those who wait for it", func(t *testing.T) {
+		queued := heldBy("a queued task", 1, 2, 3)
+		begin(t, 1, false, queued)
+		begin(t, 2, false, queued)
+		if c := refused(t, 3, false, queued); len(c.Edges) < 2 {
+			t.Error(c)
+		}
+	})
+	t.Run("permits that were handed on", func(t *testing.T) {
+		begin(t, 1, false, &fake{name: "s", holders: []uint64{1, 2}, loose: true})
+		begin(t, 2, false, &fake{name: "s", holders: []uint64{1, 2}, loose: true})
+	})
+	t.Run("permits and a lock", func(t *testing.T) {
+		begin(t, 1, false, &fake{name: "s", holders: []uint64{2}, loose: true})
+		refused(t, 2, false, heldBy("a", 1))
+	})
+}
+
+// abroad is a target that other processes have a part in.
+type abroad struct {
+	fake
+	told      [][]uint64
+	withdrawn int
+	err       error
+}
+
+func (f *abroad) Extend(agents []Agent) (func(), error) {
+	var all []uint64
+	for _, a := range agents {
+		all = append(all, a.Goroutine)
+	}
+	f.told = append(f.told, all)
+	return func() { f.withdrawn++ }, f.err
+}
+
+// A wait abroad is told for all who depend on it, also those who come later, and withdrawn
+// when one of the waits that lead there ends.
+func TestForeign(t *testing.T) {
+	far := &abroad{fake: fake{name: "far", unknown: true}}
+	begin(t, 1, false, heldBy("near", 2))
+	second := begin(t, 2, false, far)
+	if len(far.told) != 1 || len(far.told[0]) != 2 {
+		t.Fatalf("told of %v, want 2 and 1", far.told)
+	}
+	third := begin(t, 3, false, heldBy("nearer", 1))
+	if len(far.told) != 2 || len(far.told[1]) != 1 || far.told[1][0] != 3 {
+		t.Fatalf("told of %v, then want 3", far.told)
+	}
+	third.End()
+	if far.withdrawn != 1 {
+		t.Errorf("%d withdrawn after the third's end", far.withdrawn)
+	}
+	second.End()
+	if far.withdrawn != 2 {
+		t.Errorf("%d withdrawn after the second's end", far.withdrawn)
+	}
+	far.err = errors.New("a circle abroad")
+	if _, err := Begin(Agent{Goroutine: 2}, false, far); err == nil {
+		t.Error("no error")
+	}
+	if n := Waiting(); n != 1 {
+		t.Errorf("%d wait, want 1", n)
+	}
+}

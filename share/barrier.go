@@ -1,0 +1,115 @@
+package share
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/brood-go/brood/internal/race"
+)
+
+// Barrier lets a number of parties wait for each other: when the last one has arrived, all go
+// on, and the barrier is ready for the next time.
+//
+// It breaks, for all who wait and until it is reset, when a party that waits dies, its
+// context ends, the action fails, or somebody aborts it.
+type Barrier struct {
+	b      *barrier
+	action func(context.Context) error
+}
+
+// barrier is a Barrier in this process.
+type barrier struct {
+	object
+	*rendezvous
+	nothingHeld
+	shadow race.Shadow
+}
+
+// ErrBrokenBarrier is returned to all who wait at a barrier that breaks, or is broken.
+var ErrBrokenBarrier = errors.New("the barrier is broken")
+
+// maxParties is what fits in an entry.
+const maxParties = 1<<16 - 1
+
+// Barrier opens the barrier of that name, or makes it for a number of parties. The action,
+// if it is not nil, is run by the last one of them that arrives, before any goes on; each
+// handle has its own, and the last one's handle says which is run.
+func (s *Space) Barrier(name string, parties int, action func(ctx context.Context) error) (*Barrier, error) {
+	if parties < 1 || parties > maxParties {
+		return nil, fmt.Errorf("share: barrier %q of %d parties: give a number from 1 to %d", name, parties, maxParties)
+	}
+	b, err := open(s.space, kindBarrier, name, params{uint64(parties)}, makeBarrier)
+	if err != nil {
+		return nil, err
+	}
+	return &Barrier{b, action}, nil
+}
+
+func makeBarrier(o object) *barrier {
+	return &barrier{
+		object:     o,
+		rendezvous: newRendezvous(int(o.params[0]), o.space.mem, o.words, &o.space.gates, o.space.gateWord()),
+	}
+}
+
+// Wait arrives at the barrier and waits for the others. It returns as which one of this
+// meeting it arrived, from 0. The error matches ErrBrokenBarrier; for the one whose context ended
+// or whose action failed it is that error as well.
+func (b *Barrier) Wait(ctx context.Context) (int, error) {
+	c := b.b
+	if ctx.Err() != nil {
+		return 0, c.failed("wait at", c.given(ctx, context.Cause(ctx)))
+	}
+	c.shadow.Release()
+	index, err := c.rendezvous.wait(ctx, b.action)
+	switch {
+	case err != nil && !errors.Is(err, ErrClosed):
+		return 0, c.failed("wait at", broken(err))
+	case err != nil || c.space.closed.Load():
+		return 0, c.failed("wait at", ErrClosed)
+	}
+	c.shadow.Acquire()
+	return index, nil
+}
+
+// given breaks the barrier for one that comes with a context that has ended.
+func (b *barrier) given(ctx context.Context, cause error) error {
+	if err := b.abort(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	return broken(cause)
+}
+
+// broken makes an error match ErrBrokenBarrier.
+func broken(err error) error {
+	if errors.Is(err, errBroken) {
+		return ErrBrokenBarrier
+	}
+	return fmt.Errorf("%w: %w", ErrBrokenBarrier, err)
+}
+
+// Reset makes the barrier new. Who waits at it is told that it is broken.
+func (b *Barrier) Reset() error {
+	if err := b.b.reset(context.Background()); err != nil {
+		return b.b.failed("reset", err)
+	}
+	return nil
+}
+
+// Abort breaks the barrier.
+func (b *Barrier) Abort() error {
+	if err := b.b.abort(context.Background()); err != nil {
+		return b.b.failed("abort", err)
+	}
+	return nil
+}
+
+// Parties is for how many the barrier is.
+func (b *Barrier) Parties() int { return b.b.parties }
+
+// Waiting is how many have arrived and wait for the others.
+func (b *Barrier) Waiting() int { return b.b.waiting() }
+
+// Broken reports whether the barrier is broken.
+func (b *Barrier) Broken() bool { return b.b.state.Load()&isBroken != 0 }

@@ -1,0 +1,374 @@
+package share
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/brood-go/brood/internal/cell"
+	"github.com/brood-go/brood/internal/strand"
+	"github.com/brood-go/brood/internal/waits"
+)
+
+// DeadlockError is returned to the one that would close a circle of strands which wait for each
+// other, in one process or in all that share a space. It names them all. The others wait
+// on, until the one that got the error gives up what they need.
+type DeadlockError = waits.DeadlockError
+
+// DeadlockEdge is one step of the circle.
+type DeadlockEdge = waits.Edge
+
+// block notes that the caller is about to sleep until it gets t.
+func (s *space) block(ctx context.Context, t waits.Target) (end func(), err error) {
+	if s.options.NoDeadlockDetection {
+		return func() {}, nil
+	}
+	w, err := waits.Begin(waits.Agent{Goroutine: strand.Goroutine(), Strand: strand.From(ctx)}, false, t)
+	if err != nil {
+		return nil, err
+	}
+	return w.End, nil
+}
+
+// Holders implements waits.Target.
+func (l *lock) Holders() (goroutines []uint64, known bool) {
+	g, _, _, ok := l.heldBy()
+	if !ok {
+		return nil, false
+	}
+	return []uint64{g}, true
+}
+
+// Extend implements waits.Foreign.
+func (l *lock) Extend(dependents []waits.Agent) (withdraw func(), err error) {
+	return l.space.extend(l, dependents)
+}
+
+// Holders implements waits.Target. To a semaphore that grows anybody may post a permit.
+func (s *semaphore) Holders() (goroutines []uint64, known bool) {
+	if !s.bounded {
+		return nil, false
+	}
+	goroutines, permits := s.keeper.goroutines()
+	for _, w := range s.roster.entries() {
+		if e := w.Load(); owner(e) != s.me && low(e) != 0 || owner(e) == s.me && int64(low(e)) != permits {
+			return nil, false
+		}
+	}
+	return goroutines, true
+}
+
+// Loose implements waits.Loose.
+func (*semaphore) Loose() bool { return true }
+
+// Extend implements waits.Foreign.
+func (s *semaphore) Extend(dependents []waits.Agent) (withdraw func(), err error) {
+	if !s.bounded {
+		return nil, nil
+	}
+	return s.space.extend(s, dependents)
+}
+
+// stake is what one goroutine holds of a thing: the low half of a lock's token, or a
+// number of permits.
+type stake struct {
+	index uint64
+	what  uint32
+	agent waits.Agent
+}
+
+// stakes are what a lock's holder has of it, if it is one of the agents.
+func (l *lock) stakes(agents []waits.Agent) []stake {
+	g, _, token, ok := l.heldBy()
+	if !ok {
+		return nil
+	}
+	i := slices.IndexFunc(agents, func(a waits.Agent) bool { return a.Goroutine == g })
+	if i < 0 {
+		return nil
+	}
+	return []stake{{l.index, uint32(token), agents[i]}}
+}
+
+// stakes are what agents hold of a bounded semaphore.
+func (s *semaphore) stakes(agents []waits.Agent) (all []stake) {
+	if !s.bounded {
+		return nil
+	}
+	for _, a := range agents {
+		if n := s.keeper.permits(a.Goroutine); n > 0 {
+			all = append(all, stake{s.index, uint32(n), a})
+		}
+	}
+	return all
+}
+
+// register is where the processes of a space say which of their strands can't go on, so
+// that circles through several processes are found.
+//
+// # Layout
+//
+//	0–2  latch
+//	3    head of the words of the records, which lie in a roster one after the other
+//
+// A record says that a strand which holds one object can't go on before it gets another. It is
+// eight words:
+//
+//	0    the participant's ID in the high half, and 1: 0 if the record is free
+//	1    high half: the object that is held; low half: the lock's token, or the permits
+//	2    the object that is waited for
+//	3    the goroutine
+//	4–7  the strand's name
+//
+// # Ownership and commits
+//
+// A participant writes its own records, under the latch, the first word last; it frees them by
+// one store of 0 at any time. Records of the dead are free.
+//
+// # Why circles are found, once
+//
+// Who closes a circle writes its records and then looks for the circle, both under the
+// latch: the last one finds the records of all the others. It takes its own away before it
+// leaves the latch, so that nobody else finds the circle again. A record counts only if
+// the object is still held as it says. So one that its owner has not taken away yet,
+// although it goes on, does no harm: what it waits for is now held by another turn.
+//
+// # Trust
+//
+// Indices are checked by who looks an object up. A made-up circle costs one wrong error.
+type register struct {
+	latch mutex
+	words roster
+}
+
+const recordWords = 8
+
+// registerPatience bounds how long somebody waits for the register before it sleeps without
+// having been noted. The latch is held for microseconds, but its holder may be stopped.
+const registerPatience = 50 * time.Millisecond
+
+// record is a record's content.
+type record struct {
+	id    cell.ID
+	held  uint64
+	what  uint32
+	waits uint64
+	who   string
+	own   bool // it is one of those that are being written
+}
+
+// slot is the words of record i, if it is there.
+func (r *register) slot(i int) (words []cell.Word, ok bool) {
+	all := r.words.entries()
+	if (i+1)*recordWords > len(all) {
+		return nil, false
+	}
+	return all[i*recordWords : (i+1)*recordWords], true
+}
+
+// write writes a record of what someone holds into a free slot. The latch is held.
+func (r *register) write(s stake, waitsFor uint64) ([]cell.Word, error) {
+	for i := 0; ; i++ {
+		words, ok := r.slot(i)
+		if !ok {
+			if err := r.words.grow(); err != nil {
+				return nil, err
+			}
+			i--
+			continue
+		}
+		if w := words[0].Load(); w != 0 && r.latch.mem.Alive(owner(w)) {
+			continue
+		}
+		words[0].Store(0)
+		words[1].Store(s.index<<32 | uint64(s.what))
+		words[2].Store(waitsFor)
+		words[3].Store(s.agent.Goroutine)
+		for j, v := range packName(s.agent) {
+			words[4+j].Store(v)
+		}
+		words[0].Store(owned(r.latch.me) | 1)
+		return words, nil
+	}
+}
+
+// packName is the name of a strand as four words: as much of it as fits.
+func packName(a waits.Agent) (words [4]uint64) {
+	name := "a strand"
+	if a.Strand != nil {
+		name = fmt.Sprintf("%s %q", a.Strand.Kind, a.Strand.Name)
+	}
+	for i := 0; i < len(name) && i < 32; i++ {
+		words[i/8] |= uint64(name[i]) << (i % 8 * 8)
+	}
+	return words
+}
+
+func unpackName(words []cell.Word) string {
+	var name []byte
+	for _, w := range words {
+		v := w.Load()
+		for range 8 {
+			if c := byte(v); c >= ' ' && c < 0x7f {
+				name = append(name, c)
+			}
+			v >>= 8
+		}
+	}
+	return string(name)
+}
+
+// records are all that count. The latch is held.
+func (r *register) records(own [][]cell.Word) (all []record) {
+	for i := 0; ; i++ {
+		words, ok := r.slot(i)
+		if !ok {
+			return all
+		}
+		w := words[0].Load()
+		if w == 0 || !r.latch.mem.Alive(owner(w)) {
+			continue
+		}
+		held := words[1].Load()
+		all = append(all, record{
+			id: owner(w), held: held >> 32, what: uint32(held), waits: words[2].Load(),
+			who: fmt.Sprintf("%s (goroutine %d)", unpackName(words[4:]), words[3].Load()),
+			own: slices.ContainsFunc(own, func(o []cell.Word) bool { return o[0] == words[0] }),
+		})
+	}
+}
+
+// extend tells the other processes of the space what the agents hold in it, who can't go
+// on before one of them gets t.
+func (s *space) extend(t thing, agents []waits.Agent) (withdraw func(), err error) {
+	if s.register == nil {
+		return nil, nil
+	}
+	s.mu.Lock()
+	var stakes []stake
+	for _, x := range s.things {
+		if h, ok := x.(interface{ stakes([]waits.Agent) []stake }); ok {
+			stakes = append(stakes, h.stakes(agents)...)
+		}
+	}
+	s.mu.Unlock()
+	if len(stakes) == 0 {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), registerPatience)
+	defer cancel()
+	g, err := s.register.latch.lock(ctx)
+	if err != nil {
+		return nil, nil
+	}
+	defer s.register.latch.unlock(g.token, false)
+	var own [][]cell.Word
+	withdraw = func() {
+		for _, words := range own {
+			words[0].Store(0)
+		}
+	}
+	for _, x := range stakes {
+		words, err := s.register.write(x, t.base().index)
+		if err != nil {
+			break // it sleeps without having been noted
+		}
+		own = append(own, words)
+	}
+	if e := s.findCircle(t, agents[0], s.register.records(own)); e != nil {
+		withdraw()
+		return nil, e
+	}
+	return withdraw, nil
+}
+
+// findCircle follows t's holder, what that one waits for, its holder, and so on, to one of
+// the caller's own.
+func (s *space) findCircle(t thing, who waits.Agent, records []record) error {
+	stuck := s.stuckObjects(records)
+	e := &DeadlockError{Edges: []DeadlockEdge{{Strand: who.String(), PID: s.pid(s.mem.Self()), Waits: t.base().String()}}}
+	at := t.base().index
+	for range len(records) + 1 {
+		holders := stuck[at]
+		if len(holders) == 0 {
+			return nil
+		}
+		r := holders[0]
+		if i := slices.IndexFunc(holders, func(r record) bool { return r.own }); i >= 0 {
+			if len(e.Edges) == 1 && at == t.base().index {
+				return nil // permits that may have been handed on
+			}
+			return e
+		}
+		e.Edges = append(e.Edges, DeadlockEdge{Strand: r.who, PID: s.pid(r.id), Waits: s.objectName(r.waits)})
+		at = r.waits
+	}
+	return nil
+}
+
+// stuckObjects is the objects all of whose holders can't go on, with those: a greatest fixed
+// point, as in package waits.
+func (s *space) stuckObjects(records []record) map[uint64][]record {
+	stuck := map[uint64][]record{}
+	for _, r := range records {
+		stuck[r.held] = append(stuck[r.held], r)
+	}
+	for index, holders := range stuck {
+		if stuck[index] = s.allHolders(index, holders); stuck[index] == nil {
+			delete(stuck, index)
+		}
+	}
+	for changed := true; changed; {
+		changed = false
+		for index, holders := range stuck {
+			if slices.ContainsFunc(holders, func(r record) bool { return stuck[r.waits] == nil }) {
+				delete(stuck, index)
+				changed = true
+			}
+		}
+	}
+	return stuck
+}
+
+// allHolders is those of the records that are true of the object as it is now, if they
+// account for all who hold it.
+func (s *space) allHolders(index uint64, records []record) []record {
+	o, ok := s.store.object(index)
+	if !ok {
+		return nil
+	}
+	switch o.kind {
+	case kindLock, kindRLock, kindConditionLock:
+		m := mutex{state: o.words[0], epoch: o.words[1]}
+		state := m.state.Load()
+		for _, r := range records {
+			if state&isHanded == 0 && r.id == owner(state) && r.what == uint32(m.token(state)) {
+				return []record{r}
+			}
+		}
+	case kindBoundedSemaphore:
+		var held roster
+		held.init(s.mem, o.words[6], o.words[7:])
+		n := 0
+		for _, w := range held.entries() {
+			n += int(low(w.Load()))
+		}
+		for _, r := range records {
+			n -= int(r.what)
+		}
+		if n == 0 {
+			return records
+		}
+	}
+	return nil
+}
+
+// objectName names an object of the space for a message.
+func (s *space) objectName(index uint64) string {
+	o, ok := s.store.object(index)
+	if !ok {
+		return fmt.Sprintf("object %d of %v", index, s)
+	}
+	return o.String()
+}

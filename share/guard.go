@@ -1,0 +1,37 @@
+package share
+
+// Guard is the permission to release what was acquired. It may be copied and handed to
+// another goroutine, but releases once. The zero Guard is none.
+type Guard struct {
+	of    releaser
+	token uint64 // with hasRecovered
+}
+
+// releaser is what guards are of: a lock, or a hold of something that can be held
+// several times.
+type releaser interface {
+	release(token uint64)
+}
+
+// hasRecovered is a token's bit that says so.
+const hasRecovered = 1 << 63
+
+// Release gives up what was acquired. It panics if the guard was released before, or what it
+// guards was taken from it: because the task that acquired it had ended, or its
+// space was closed and opened again.
+func (g Guard) Release() {
+	if g.of == nil {
+		panic("share: Release of a Guard of nothing")
+	}
+	g.of.release(g.token &^ hasRecovered)
+}
+
+// Recovered reports that whoever had the lock before died, or ended without releasing
+// it. What it protects may be half changed; nobody else will be told.
+func (g Guard) Recovered() bool { return g.token&hasRecovered != 0 }
+
+// Token is a number that is greater for each guard of a lock than for those before it,
+// in all processes, also if they died: a fencing token. A store that refuses smaller
+// tokens than it has seen can't be changed by a process that believes it still has the
+// lock. Guards of semaphores have 0.
+func (g Guard) Token() uint64 { return g.token &^ hasRecovered }

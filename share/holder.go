@@ -1,0 +1,133 @@
+package share
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/brood-go/brood/internal/strand"
+)
+
+// holder says which strand and goroutine of this process has a lock. It is written by who
+// has just acquired it, and never cleared: it is true only if it is of the turn that the
+// lock's state says.
+type holder struct {
+	strand atomic.Pointer[strand.Strand]
+	who    atomic.Uint64 // the goroutine, and the low bits of the token
+}
+
+const (
+	tokenBits = 24
+	tokenMask = 1<<tokenBits - 1
+)
+
+// set notes the holder. Its space is told of a strand that it has not seen here last.
+func (h *holder) set(s *strand.Strand, token uint64, k strand.Keeper) {
+	if h.strand.Load() != s {
+		h.strand.Store(s)
+		if s != nil {
+			strand.Holds(s, k)
+		}
+	} else if s != nil {
+		strand.StillHolds(s)
+	}
+	h.who.Store(strand.Goroutine()<<tokenBits | token&tokenMask)
+}
+
+// get is the goroutine and the strand that have the lock with a token, if that is known
+// already.
+func (h *holder) get(token uint64) (goroutine uint64, s *strand.Strand, ok bool) {
+	w := h.who.Load()
+	if w == 0 || w&tokenMask != token&tokenMask {
+		return 0, nil, false
+	}
+	s = h.strand.Load()
+	return w >> tokenBits, s, h.who.Load() == w
+}
+
+// hold is what one Acquire of something that can be held several times stands for.
+type hold struct {
+	of        holdable
+	n         int64 // permits
+	strand    *strand.Strand
+	goroutine uint64
+	released  atomic.Bool
+}
+
+// holdable is what can be held several times.
+type holdable interface {
+	thing
+	releaseHold(h *hold, token uint64)
+}
+
+// release implements releaser.
+func (h *hold) release(token uint64) { h.of.releaseHold(h, token) }
+
+// keeper lists what is held of something that many can hold.
+type keeper struct {
+	mu    sync.Mutex
+	holds map[*hold]struct{}
+}
+
+// add notes a hold of ctx's strand.
+func (k *keeper) add(ctx context.Context, of holdable, n int64) *hold {
+	h := &hold{of: of, n: n, strand: strand.From(ctx), goroutine: strand.Goroutine()}
+	if h.strand != nil {
+		strand.Holds(h.strand, of.base().space)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.holds == nil {
+		k.holds = make(map[*hold]struct{})
+	}
+	k.holds[h] = struct{}{}
+	return h
+}
+
+// remove takes a hold out, and reports whether it was there.
+func (k *keeper) remove(h *hold) bool {
+	if h.released.Swap(true) {
+		return false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.holds, h)
+	return true
+}
+
+// of is what a strand holds.
+func (k *keeper) of(s *strand.Strand) (all []*hold) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for h := range k.holds {
+		if h.strand == s {
+			all = append(all, h)
+		}
+	}
+	return all
+}
+
+// goroutines is who holds something, and how many permits they hold together.
+func (k *keeper) goroutines() (all []uint64, permits int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for h := range k.holds {
+		all = append(all, h.goroutine)
+		permits += h.n
+	}
+	slices.Sort(all)
+	return slices.Compact(all), permits
+}
+
+// permits is how many permits a goroutine holds.
+func (k *keeper) permits(goroutine uint64) (n int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for h := range k.holds {
+		if h.goroutine == goroutine {
+			n += h.n
+		}
+	}
+	return n
+}

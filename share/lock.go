@@ -1,0 +1,127 @@
+package share
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/brood-go/brood/internal/race"
+	"github.com/brood-go/brood/internal/strand"
+)
+
+// Lock is mutual exclusion: one at a time has it. Unlike Python's it is not left locked by
+// a process that dies: the next owner gets it, and its guard says Recovered. Who waits for
+// a lock in a circle gets a [DeadlockError].
+//
+// The one who finds the lock free takes it, also when others wait; but one that has
+// waited for 1 ms is handed the lock. All methods may be called from any goroutine.
+type Lock struct{ l *lock }
+
+// lock is a Lock in this process.
+type lock struct {
+	object
+	mutex
+	holder
+	shadow race.Shadow
+}
+
+// Lock opens the lock of that name, or makes it.
+func (s *Space) Lock(name string) (*Lock, error) {
+	l, err := open(s.space, kindLock, name, none, makeLock)
+	if err != nil {
+		return nil, err
+	}
+	return &Lock{l}, nil
+}
+
+func makeLock(o object) *lock {
+	return &lock{object: o, mutex: newMutex(o.space.mem, o.words, &o.space.gates, o.space.gateWord())}
+}
+
+// Acquire waits for the lock. The error is ctx's, or a *DeadlockError, or ErrClosed.
+func (l *Lock) Acquire(ctx context.Context) (Guard, error) { return l.l.acquire(ctx) }
+
+// TryAcquire takes the lock if nobody has it.
+func (l *Lock) TryAcquire() (Guard, bool) { return l.l.tryAcquire(nil) }
+
+func (l *lock) acquire(ctx context.Context) (Guard, error) {
+	if ctx.Err() == nil {
+		if s := l.state.Load(); s&^turnMask == 0 && l.state.CompareAndSwap(s, s|l.mine) && !l.space.closed.Load() {
+			token := l.token(s)
+			l.holder.set(strand.From(ctx), token, l.space)
+			l.shadow.Acquire()
+			return Guard{l, token}, nil
+		}
+	}
+	return l.acquireSlow(ctx)
+}
+
+func (l *lock) acquireSlow(ctx context.Context) (Guard, error) {
+	if ctx.Err() != nil {
+		return Guard{}, l.failed("acquire", context.Cause(ctx))
+	}
+	g, ok := l.try()
+	if !ok {
+		end, err := l.space.block(ctx, l)
+		if err != nil {
+			return Guard{}, l.failed("acquire", err)
+		}
+		g, err = l.lockSlow(ctx)
+		end()
+		if err != nil {
+			return Guard{}, l.failed("acquire", err)
+		}
+	}
+	return l.acquired(strand.From(ctx), g)
+}
+
+// acquired makes the guard.
+func (l *lock) acquired(s *strand.Strand, g grant) (Guard, error) {
+	if l.space.closed.Load() {
+		return Guard{}, l.failed("acquire", ErrClosed)
+	}
+	l.holder.set(s, g.token, l.space)
+	l.shadow.Acquire()
+	token := g.token
+	if g.recovered {
+		token |= hasRecovered
+	}
+	return Guard{l, token}, nil
+}
+
+func (l *lock) tryAcquire(s *strand.Strand) (Guard, bool) {
+	g, ok := l.try()
+	if !ok {
+		return Guard{}, false
+	}
+	guard, err := l.acquired(s, g)
+	return guard, err == nil
+}
+
+// release implements releaser.
+func (l *lock) release(token uint64) {
+	l.shadow.Release()
+	if !l.unlock(token, false) && !l.space.closed.Load() {
+		panic(fmt.Sprintf("share: Release of %v by a guard that was released before, or lost it", &l.object))
+	}
+}
+
+// held is the token of the lock's owner, if this process has it and knows who.
+func (l *lock) heldBy() (goroutine uint64, s *strand.Strand, token uint64, ok bool) {
+	state := l.state.Load()
+	if owner(state) != l.me || state&isHanded != 0 {
+		return 0, nil, 0, false
+	}
+	token = l.token(state)
+	goroutine, s, ok = l.holder.get(token)
+	return goroutine, s, token, ok
+}
+
+// abandon implements thing.
+func (l *lock) abandon(s *strand.Strand) bool {
+	_, by, token, ok := l.heldBy()
+	if !ok || by != s {
+		return false
+	}
+	l.shadow.Release()
+	return l.unlock(token, true)
+}

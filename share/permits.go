@@ -1,0 +1,248 @@
+package share
+
+import (
+	"context"
+	"time"
+
+	"github.com/brood-go/brood/internal/cell"
+)
+
+// permits is the algorithm of Semaphore and BoundedSemaphore: a number of permits, of
+// which participants hold some.
+//
+// # Layout
+//
+//	0–2  latch
+//	3    posted: how many there are beyond those it was made with, signed
+//	4    change, low half: bit 0 somebody may sleep on it; bits 1–31 count what may
+//	     have made permits available
+//	5    heir: the participant that is next, 0 if none
+//	6–   roster; an entry's low half is the number of permits that the participant holds
+//
+// # Invariants
+//
+// The number of permits that are available is nowhere: it is what there are (made with
+// and posted) minus what those in the roster hold who live.
+//
+// # Ownership
+//
+// A participant adds to its own entry under the latch, and takes from it any time.
+// Entries of the dead are cleared under the latch. Posted grows any time, and shrinks under
+// the latch.
+//
+// # Commits
+//
+// Acquire, release: one change of the entry. Post: one of posted. Consume takes from
+// posted and then from its entry, under the latch: the first is what counts, because who
+// is killed between holds nothing any more.
+//
+// # Wake argument
+//
+// Each process has one head at a time that waits (see gate). It sets the flag in change,
+// then adds up, then sleeps on that value of change. Release and post change the facts, then
+// look at the flag; if it is set, they take it away, count, and wake everybody. In the
+// one order of all this either the head adds up after the facts changed, or the other
+// sees the flag after it was set. A death wakes all, and they add up again.
+//
+// # Deaths
+//
+//	killed while                      the others find
+//	holding permits                   them available: whoever needs them clears the entry
+//	holding the latch                 a latch to take over, and facts that are true
+//	having released, before waking    all are awake by that death
+//	being heir                        an heir that is dead, and may be replaced
+//	consuming                         the permits gone, if posted was changed
+//
+// # Fairness and cost
+//
+// Who finds enough permits takes them, also when others wait for more: but a head that
+// has waited for patience becomes the heir, and then nobody else gets any until it has
+// its own. Adding up is one load for each participant that ever held a permit; the kernel
+// is asked whether they live only if there seem to be too few permits.
+//
+// # Trust
+//
+// Sums are made in 64 bits from 32, and made-up entries belong to the dead.
+type permits struct {
+	latch        mutex
+	posted       cell.Word
+	change, heir cell.Word
+	roster       roster
+	mem          cell.Extender
+	me           cell.ID
+	gate         gate
+	made         int64 // with how many
+}
+
+// newPermits is the semaphore in the words of an object, with two words for gates.
+func newPermits(made int, mem cell.Extender, words []cell.Word, local cell.Memory, gates [2]cell.Word) *permits {
+	p := &permits{
+		latch:  newMutex(mem, words, local, gates[0]),
+		posted: words[3], change: words[4], heir: words[5],
+		mem: mem, me: mem.Self(), gate: gate{gates[1], local}, made: int64(made),
+	}
+	p.roster.init(mem, words[6], words[7:])
+	return p
+}
+
+// limit is how many permits there are.
+func (p *permits) limit() int64 { return p.made + int64(p.posted.Load()) }
+
+// sum is how many permits are held according to the roster.
+func (p *permits) sum() (n int64) {
+	for _, w := range p.roster.entries() {
+		n += int64(low(w.Load()))
+	}
+	return n
+}
+
+// available is how many permits can be had.
+func (p *permits) available() int64 {
+	n := p.limit()
+	for _, w := range p.roster.entries() {
+		if e := w.Load(); low(e) != 0 && p.mem.Alive(owner(e)) {
+			n -= int64(low(e))
+		}
+	}
+	return n
+}
+
+// bury clears the entries of the dead. The latch is held.
+func (p *permits) bury() {
+	for _, w := range p.roster.entries() {
+		if e := w.Load(); e != 0 && !p.mem.Alive(owner(e)) {
+			w.CompareAndSwap(e, 0)
+		}
+	}
+}
+
+// take takes n permits if they are there and it is this participant's turn. The latch
+// is held.
+func (p *permits) take(n int64, head bool) (bool, error) {
+	if h := owner(p.heir.Load()); h != 0 && !(h == p.me && head) && p.mem.Alive(h) {
+		return false, nil
+	}
+	if p.limit()-p.sum() < n {
+		p.bury()
+		if p.limit()-p.sum() < n {
+			return false, nil
+		}
+	}
+	e, err := p.roster.mine()
+	if err != nil {
+		return false, err
+	}
+	add(e, uint64(n))
+	return true, nil
+}
+
+// try takes n permits if it can without waiting for one.
+func (p *permits) try(ctx context.Context, n int64) (bool, error) {
+	g, err := p.latch.lock(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer p.latch.unlock(g.token, false)
+	return p.take(n, false)
+}
+
+// wait takes n permits when it can.
+func (p *permits) wait(ctx context.Context, n int64) error {
+	began := p.mem.Now()
+	if err := p.gate.enter(ctx); err != nil {
+		return err
+	}
+	defer p.gate.leave()
+	for {
+		deaths := p.mem.Watch()
+		c := p.change.Load()
+		if asleep := c | 1; c != asleep {
+			if !p.change.CompareAndSwap(c, asleep) {
+				continue
+			}
+			c = asleep
+		}
+		ok, err := p.takeAsHead(ctx, n, began)
+		if err == nil && !ok {
+			err = p.mem.Wait(ctx, p.change, uint32(c), deaths)
+		}
+		if ok || err != nil {
+			if p.heir.CompareAndSwap(owned(p.me), 0) {
+				p.signal()
+			}
+			return err
+		}
+	}
+}
+
+// takeAsHead takes n permits if it can, or becomes the heir if it has waited for long.
+func (p *permits) takeAsHead(ctx context.Context, n int64, began time.Duration) (bool, error) {
+	g, err := p.latch.lock(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer p.latch.unlock(g.token, false)
+	if ok, err := p.take(n, true); ok || err != nil {
+		return ok, err
+	}
+	if p.mem.Now()-began >= patience {
+		if h := owner(p.heir.Load()); h == 0 || !p.mem.Alive(h) {
+			p.heir.Store(owned(p.me))
+		}
+	}
+	return false, nil
+}
+
+// release gives back n permits that this participant holds.
+func (p *permits) release(n int64) {
+	if e, ok := p.roster.hasMine(); ok {
+		add(e, -uint64(n))
+	}
+	p.signal()
+}
+
+// post makes n permits more.
+func (p *permits) post(n int64) {
+	for {
+		v := p.posted.Load()
+		if p.posted.CompareAndSwap(v, v+uint64(n)) {
+			break
+		}
+	}
+	p.signal()
+}
+
+// consume makes n permits of those that this participant holds go for ever.
+func (p *permits) consume(ctx context.Context, n int64) error {
+	g, err := p.latch.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer p.latch.unlock(g.token, false)
+	e, ok := p.roster.hasMine()
+	if !ok {
+		return nil
+	}
+	for {
+		v := p.posted.Load()
+		if p.posted.CompareAndSwap(v, v-uint64(n)) {
+			break
+		}
+	}
+	add(e, -uint64(n))
+	return nil
+}
+
+// signal makes those who wait look again.
+func (p *permits) signal() {
+	for {
+		c := p.change.Load()
+		if c&1 == 0 {
+			return
+		}
+		if p.change.CompareAndSwap(c, (c+2)&^1&(1<<32-1)) {
+			p.mem.Wake(p.change, cell.All)
+			return
+		}
+	}
+}

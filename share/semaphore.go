@@ -1,0 +1,207 @@
+package share
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/brood-go/brood/internal/race"
+	"github.com/brood-go/brood/internal/strand"
+)
+
+// Semaphore is a number of permits: who acquires one waits until there is one. Permits
+// that a dead process held return by themselves.
+//
+// The one who finds enough permits takes them, also when others wait; but one that has
+// waited for 1 ms gets its permits before anybody else gets any.
+type Semaphore struct{ s *semaphore }
+
+// BoundedSemaphore is a Semaphore whose number of permits never grows: there is no Post.
+type BoundedSemaphore struct{ s *semaphore }
+
+// semaphore is a semaphore in this process.
+type semaphore struct {
+	object
+	*permits
+	keeper
+	bounded bool
+	shadow  race.Shadow
+}
+
+// Semaphore opens the semaphore of that name, or makes it with n permits.
+func (s *Space) Semaphore(name string, n int) (*Semaphore, error) {
+	sem, err := openSemaphore(s.space, kindSemaphore, name, n)
+	if err != nil {
+		return nil, err
+	}
+	return &Semaphore{sem}, nil
+}
+
+// BoundedSemaphore opens the bounded semaphore of that name, or makes it with n permits.
+func (s *Space) BoundedSemaphore(name string, n int) (*BoundedSemaphore, error) {
+	sem, err := openSemaphore(s.space, kindBoundedSemaphore, name, n)
+	if err != nil {
+		return nil, err
+	}
+	return &BoundedSemaphore{sem}, nil
+}
+
+// maxPermits is what fits in an entry, with room to be posted.
+const maxPermits = 1<<31 - 1
+
+func openSemaphore(s *space, k kind, name string, n int) (*semaphore, error) {
+	if n < 0 || n > maxPermits {
+		return nil, fmt.Errorf("share: %v %q with %d permits: give a number from 0 to %d", k, name, n, maxPermits)
+	}
+	return open(s, k, name, params{uint64(n)}, makeSemaphore(k))
+}
+
+func makeSemaphore(k kind) func(o object) *semaphore {
+	return func(o object) *semaphore {
+		gates := [2]cellWord{o.space.gateWord(), o.space.gateWord()}
+		return &semaphore{
+			object: o, bounded: k == kindBoundedSemaphore,
+			permits: newPermits(int(o.params[0]), o.space.mem, o.words, &o.space.gates, gates),
+		}
+	}
+}
+
+// Acquire waits for a permit. The error is ctx's, a *DeadlockError, or ErrClosed.
+func (s *Semaphore) Acquire(ctx context.Context) (Guard, error) { return s.s.acquire(ctx, 1) }
+
+// AcquireN waits for n permits, and takes them together. Permits that do not exist yet
+// may be posted.
+func (s *Semaphore) AcquireN(ctx context.Context, n int) (Guard, error) { return s.s.acquire(ctx, n) }
+
+// TryAcquire takes a permit if there is one.
+func (s *Semaphore) TryAcquire() (Guard, bool) { return s.s.tryAcquire(1) }
+
+// TryAcquireN takes n permits if they are there.
+func (s *Semaphore) TryAcquireN(n int) (Guard, bool) { return s.s.tryAcquire(n) }
+
+// Value is how many permits can be had now.
+func (s *Semaphore) Value() int { return s.s.value() }
+
+// Post makes n permits more: what Python does by a release without an acquire.
+func (s *Semaphore) Post(n int) {
+	if n < 1 {
+		panic(fmt.Sprintf("share: Post of %d permits: at least one is posted", n))
+	}
+	s.s.shadow.Release()
+	s.s.post(int64(n))
+}
+
+// Consume makes the permits of a guard go for ever, instead of giving them back: what
+// Python does by an acquire without a release. They do not return when the process
+// dies. The guard is released.
+func (s *Semaphore) Consume(ctx context.Context, g Guard) error {
+	h, ok := g.of.(*hold)
+	if !ok || h.of != holdable(s.s) {
+		panic(fmt.Sprintf("share: Consume of a guard that is not of %v", &s.s.object))
+	}
+	if !s.s.remove(h) {
+		panic(fmt.Sprintf("share: Consume of %v by a guard that was released before, or lost it", &s.s.object))
+	}
+	if err := s.s.consume(ctx, h.n); err != nil {
+		s.s.permits.release(h.n)
+		return s.s.failed("consume permits of", err)
+	}
+	return nil
+}
+
+// Acquire waits for a permit. The error is ctx's, a *DeadlockError, or ErrClosed.
+func (s *BoundedSemaphore) Acquire(ctx context.Context) (Guard, error) { return s.s.acquire(ctx, 1) }
+
+// AcquireN waits for n permits, and takes them together. More than there are is an error.
+func (s *BoundedSemaphore) AcquireN(ctx context.Context, n int) (Guard, error) {
+	return s.s.acquire(ctx, n)
+}
+
+// TryAcquire takes a permit if there is one.
+func (s *BoundedSemaphore) TryAcquire() (Guard, bool) { return s.s.tryAcquire(1) }
+
+// TryAcquireN takes n permits if they are there.
+func (s *BoundedSemaphore) TryAcquireN(n int) (Guard, bool) { return s.s.tryAcquire(n) }
+
+// Value is how many permits can be had now.
+func (s *BoundedSemaphore) Value() int { return s.s.value() }
+
+func (s *semaphore) value() int { return int(max(s.available(), 0)) }
+
+func (s *semaphore) check(n int) error {
+	switch {
+	case n < 1 || n > maxPermits:
+		return fmt.Errorf("%d permits: ask for a number from 1 to %d", n, maxPermits)
+	case s.bounded && int64(n) > s.made:
+		return fmt.Errorf("%d permits of %d: that many there will never be", n, s.made)
+	}
+	return nil
+}
+
+func (s *semaphore) acquire(ctx context.Context, n int) (Guard, error) {
+	if err := s.check(n); err != nil {
+		return Guard{}, s.failed("acquire", err)
+	}
+	if ctx.Err() != nil {
+		return Guard{}, s.failed("acquire", context.Cause(ctx))
+	}
+	ok, err := s.try(ctx, int64(n))
+	if !ok && err == nil {
+		err = s.acquireSlow(ctx, n)
+	}
+	if err == nil && s.space.closed.Load() {
+		err = ErrClosed
+	}
+	if err != nil {
+		return Guard{}, s.failed("acquire", err)
+	}
+	return s.acquired(ctx, n), nil
+}
+
+func (s *semaphore) acquireSlow(ctx context.Context, n int) error {
+	end, err := s.space.block(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer end()
+	return s.wait(ctx, int64(n))
+}
+
+func (s *semaphore) tryAcquire(n int) (Guard, bool) {
+	ctx := context.Background()
+	if s.check(n) != nil {
+		return Guard{}, false
+	}
+	if ok, err := s.try(ctx, int64(n)); !ok || err != nil || s.space.closed.Load() {
+		return Guard{}, false
+	}
+	return s.acquired(ctx, n), true
+}
+
+func (s *semaphore) acquired(ctx context.Context, n int) Guard {
+	s.shadow.Acquire()
+	return Guard{s.keeper.add(ctx, s, int64(n)), 0}
+}
+
+// releaseHold implements holdable.
+func (s *semaphore) releaseHold(h *hold, _ uint64) {
+	if !s.remove(h) {
+		if s.space.closed.Load() {
+			return
+		}
+		panic(fmt.Sprintf("share: Release of %v by a guard that was released before, or lost it", &s.object))
+	}
+	s.shadow.Release()
+	s.permits.release(h.n)
+}
+
+// abandon implements thing.
+func (s *semaphore) abandon(by *strand.Strand) (any bool) {
+	for _, h := range s.keeper.of(by) {
+		if s.remove(h) {
+			s.shadow.Release()
+			s.permits.release(h.n)
+			any = true
+		}
+	}
+	return any
+}

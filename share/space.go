@@ -1,0 +1,292 @@
+package share
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/brood-go/brood/internal/cell"
+	"github.com/brood-go/brood/internal/strand"
+)
+
+// ErrClosed is returned for what is in a space that this process has closed.
+var ErrClosed = cell.ErrClosed
+
+// Space is where shared things live, by name. All methods may be called from any goroutine.
+type Space struct {
+	space *space
+	once  sync.Once
+}
+
+// Options say how a space is opened. The zero value is what Local, Open and New use.
+type Options struct {
+	// Dir is the directory of the space's file. All processes must give the same.
+	// Default: $BROOD_SPACE_DIR, else brood-UID in /dev/shm, which is made.
+	Dir string
+
+	// NoDeadlockDetection makes who waits in a circle wait, instead of returning a
+	// *DeadlockError. Default: they are told.
+	NoDeadlockDetection bool
+}
+
+// space is a space in this process: one, however often it is opened.
+type space struct {
+	name     string // "" for a local one
+	options  Options
+	mem      cell.Extender
+	store    store
+	register *register // nil for a local one
+	gates    cell.Heap // where goroutines of this process queue up
+	closed   atomic.Bool
+
+	mu     sync.Mutex
+	things map[key]thing // what was opened
+	opened int           // how often, guarded by the registry's mutex
+}
+
+// store is where a space keeps its objects.
+type store interface {
+	// words are an object's words, opened or made.
+	words(k kind, name string, p params) (words []cell.Word, index uint64, err error)
+	// object finds an object by the index that words gave to any process.
+	object(index uint64) (*object, bool)
+	// pid is the process of a participant.
+	pid(id cell.ID) int
+	close() error
+}
+
+// kind says what an object is. The numbers are part of the format of a space's file.
+type kind uint8
+
+// The kinds.
+const (
+	kindLock kind = 1 + iota
+	kindRLock
+	kindSemaphore
+	kindBoundedSemaphore
+	kindEvent
+	kindCondition
+	kindConditionLock
+	kindBarrier
+	kindRegister
+)
+
+var kindNames = [...]string{
+	"nothing", "lock", "rlock", "semaphore", "bounded semaphore", "event", "condition", "lock of condition", "barrier", "register",
+}
+
+// String is the kind in words.
+func (k kind) String() string {
+	if int(k) >= len(kindNames) {
+		return fmt.Sprintf("object of kind %d", uint8(k))
+	}
+	return kindNames[k]
+}
+
+// params are what all who open an object must agree on.
+type params [2]uint64
+
+var none params
+
+type key struct {
+	kind kind
+	name string
+}
+
+// thing is an object that this process has opened.
+type thing interface {
+	base() *object
+	// abandon gives up what an ended strand holds of it, and reports whether it did.
+	abandon(s *strand.Strand) bool
+}
+
+// object is the part that all of them have.
+type object struct {
+	space  *space
+	kind   kind
+	name   string
+	params params
+	words  []cell.Word
+	index  uint64 // names it in other processes; 0 in a local space
+}
+
+func (o *object) base() *object { return o }
+
+// String names the object for a message.
+func (o *object) String() string {
+	return fmt.Sprintf("%v %q of %v", o.kind, o.name, o.space)
+}
+
+// failed is the error of an operation on the object.
+func (o *object) failed(what string, err error) error {
+	return fmt.Errorf("share: %s %v: %w", what, o, err)
+}
+
+// String names the space for a message.
+func (s *space) String() string {
+	if s.name == "" {
+		return "a local space"
+	}
+	return fmt.Sprintf("space %q", s.name)
+}
+
+func (s *space) pid(id cell.ID) int { return s.store.pid(id) }
+
+// nothingHeld is for things that nobody can hold.
+type nothingHeld struct{}
+
+func (nothingHeld) abandon(*strand.Strand) bool { return false }
+
+type cellWord = cell.Word
+
+// gateWord is a new word for a gate.
+func (s *space) gateWord() cell.Word { return cell.At(new(atomic.Uint64)) }
+
+// Local makes a space for the goroutines of this process. Another Local is another space.
+func Local() *Space { return Options{}.Local() }
+
+// Local makes a space for the goroutines of this process. Another Local is another space.
+func (o Options) Local() *Space {
+	heap := new(cell.Heap)
+	return &Space{space: &space{options: o, mem: heap, store: &heapStore{heap: heap}, opened: 1}}
+}
+
+// heapStore keeps the objects of a local space: there is nothing to keep, as a space opens
+// each only once.
+type heapStore struct{ heap *cell.Heap }
+
+// objectWords is the number of words of an object.
+const objectWords = 12
+
+func (*heapStore) words(kind, string, params) ([]cell.Word, uint64, error) {
+	values := new([objectWords]atomic.Uint64)
+	words := make([]cell.Word, objectWords)
+	for i := range words {
+		words[i] = cell.At(&values[i])
+	}
+	return words, 0, nil
+}
+
+func (*heapStore) object(uint64) (*object, bool) { return nil, false }
+
+func (*heapStore) pid(cell.ID) int { return os.Getpid() }
+
+func (h *heapStore) close() error {
+	h.heap.Close()
+	return nil
+}
+
+// maxName bounds the names of objects, in bytes.
+const maxName = 100
+
+// open is the one thing of that kind and name in this process.
+func open[T thing](s *space, k kind, name string, p params, make func(o object) T) (T, error) {
+	var zero T
+	if name == "" || len(name) > maxName {
+		return zero, fmt.Errorf("share: %v %q: a name has 1 to %d bytes", k, name, maxName)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed.Load() {
+		return zero, fmt.Errorf("share: open %v %q of %v: %w", k, name, s, ErrClosed)
+	}
+	if t, ok := s.things[key{k, name}]; ok {
+		if have := t.base().params; have != p {
+			return zero, fmt.Errorf("share: open %v %q of %v: %w", k, name, s, &ParamsError{k.describe(p), k.describe(have)})
+		}
+		return t.(T), nil
+	}
+	words, index, err := s.store.words(k, name, p)
+	if err != nil {
+		return zero, fmt.Errorf("share: open %v %q of %v: %w", k, name, s, err)
+	}
+	t := make(object{s, k, name, p, words, index})
+	if s.things == nil {
+		s.things = map[key]thing{}
+	}
+	s.things[key{k, name}] = t
+	return t, nil
+}
+
+// ParamsError says that an object exists with other parameters than those it was to be
+// opened with.
+type ParamsError struct {
+	Asked string // what it was to be opened with
+	Found string // what it has
+}
+
+// Error implements error.
+func (e *ParamsError) Error() string {
+	return fmt.Sprintf("it exists with %s, and was opened with %s: open it with the same", e.Found, e.Asked)
+}
+
+// describe says what parameters mean.
+func (k kind) describe(p params) string {
+	switch k {
+	case kindSemaphore, kindBoundedSemaphore:
+		return fmt.Sprintf("%d permits", p[0])
+	case kindBarrier:
+		return fmt.Sprintf("%d parties", p[0])
+	case kindCondition:
+		if p[0] == 0 {
+			return "a lock of its own"
+		}
+		return fmt.Sprintf("the lock of fingerprint %x", p[1])
+	}
+	return fmt.Sprintf("parameters %d", p)
+}
+
+// fingerprint is the same for a name in every process: FNV-1a.
+func fingerprint(name string) uint64 {
+	h := uint64(14695981039346656037)
+	for i := range len(name) {
+		h = (h ^ uint64(name[i])) * 1099511628211
+	}
+	return h
+}
+
+// Name is the name that other processes open the space by, "" for a local one.
+func (s *Space) Name() string { return s.space.name }
+
+// Close ends this process's part in the space: what it holds is given up, who waits here
+// gets ErrClosed. A space that was opened several times is closed with the last Close; a
+// second Close of the same Space does nothing. The last process that closes a space removes it.
+func (s *Space) Close() (err error) {
+	s.once.Do(func() { err = spaces.close(s.space) })
+	return err
+}
+
+// shut closes the space.
+func (s *space) shut() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed.Store(true)
+	s.gates.Close()
+	if err := s.store.close(); err != nil {
+		return fmt.Errorf("share: close %v: %w", s, err)
+	}
+	return nil
+}
+
+// Reclaim implements strand.Keeper.
+func (s *space) Reclaim(by *strand.Strand) (held []string, gone bool) {
+	if s.closed.Load() {
+		return nil, true
+	}
+	s.mu.Lock()
+	things := make([]thing, 0, len(s.things))
+	for _, t := range s.things {
+		things = append(things, t)
+	}
+	s.mu.Unlock()
+	for _, t := range things {
+		if t.abandon(by) {
+			held = append(held, t.base().String())
+		}
+	}
+	return held, false
+}
+
+var errUnnamed = errors.New("it is in a local space, which no other process can open: use share.Open or share.New")

@@ -1,0 +1,237 @@
+package share
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"github.com/brood-go/brood/internal/cell"
+)
+
+// waitlist is the algorithm of Condition: who waits for a notification, and who has one
+// and does not know it yet.
+//
+// # Layout
+//
+//	0–2  latch
+//	3    roster's head
+//	4–   roster; an entry's low half is
+//	     bits 0–15   how many goroutines of the participant wait
+//	     bits 16–31  how many of them were notified
+//
+// # Invariants
+//
+// At most as many are notified as wait. An entry of the dead has no effect but that
+// what was notified in it has to be notified to others.
+//
+// # Ownership
+//
+// A participant adds those who wait to its entry and takes out those who leave, notified
+// or not. Anybody adds notifications. Entries of the dead are cleared under the latch.
+//
+// # Commits
+//
+// Joining, notifying, leaving: each one compare-and-swap of one entry. A notification
+// in an entry of the dead is first given to another, then taken out: who is killed between
+// leaves it to be given twice. So after a death a waiter may wake that nobody notified,
+// but none is lost while anybody waits.
+//
+// # Wake argument
+//
+// Each process has one head at a time (see gate), which sleeps on the process's own entry
+// while nobody in it is notified. Notifying changes the entry and wakes that one. It takes
+// the notification, leaves the gate, and the next head finds the next one.
+// Who joined before the lock was given up is in the entry before any notifier that
+// took the lock afterwards looks.
+//
+// Before it sleeps, a head clears the entries of the dead, if any has died since it last
+// did; and a death wakes it. So what is given to a participant that is dead, or dies
+// before it acts, is given to another, if there is one.
+//
+// # Deaths
+//
+//	killed while                          the others find
+//	waiting                               an entry of the dead without notifications: cleared
+//	notified                              one with notifications: they are given to others
+//	having notified, before waking        all are awake by that death
+//	giving away what a dead one had       the same entry, and perhaps one waiter too many awake
+//
+// # Fairness and cost
+//
+// First come, first served in a process. Among processes notifications go round.
+//
+// # Trust
+//
+// Counts are bounded by their 16 bits. A made-up notification wakes somebody for nothing.
+type waitlist struct {
+	latch  mutex
+	roster roster
+	mem    cell.Extender
+	gate   gate
+	round  atomic.Uint32 // where this process notifies next
+	buried atomic.Uint64 // 1 + the count of deaths when the dead were last looked for
+}
+
+const (
+	oneWaits    = 1 << 0
+	oneNotified = 1 << 16
+	maxWaiting  = 1<<16 - 1
+)
+
+func waiting(entry uint64) uint64  { return entry & maxWaiting }
+func notified(entry uint64) uint64 { return entry >> 16 & maxWaiting }
+
+var errTooManyWait = errors.New("65535 goroutines of this process wait already")
+
+func newWaitlist(mem cell.Extender, words []cell.Word, local cell.Memory, gates [2]cell.Word) *waitlist {
+	l := &waitlist{latch: newMutex(mem, words, local, gates[0]), mem: mem, gate: gate{gates[1], local}}
+	l.roster.init(mem, words[3], words[4:])
+	return l
+}
+
+// join counts a goroutine as waiting. It must then wait, or leave.
+func (l *waitlist) join(ctx context.Context) (cell.Word, error) {
+	w, ok := l.roster.hasMine()
+	if !ok {
+		g, err := l.latch.lock(ctx)
+		if err != nil {
+			return w, err
+		}
+		w, err = l.roster.mine()
+		l.latch.unlock(g.token, false)
+		if err != nil {
+			return w, err
+		}
+	}
+	for {
+		e := w.Load()
+		if waiting(e) == maxWaiting {
+			return w, errTooManyWait
+		}
+		if w.CompareAndSwap(e, e+oneWaits) {
+			return w, nil
+		}
+	}
+}
+
+// wait returns nil when this goroutine was notified.
+func (l *waitlist) wait(ctx context.Context, w cell.Word) error {
+	err := l.gate.enter(ctx)
+	if err == nil {
+		err = l.waitAsHead(ctx, w)
+		l.gate.leave()
+	}
+	if err != nil {
+		l.leave(w)
+	}
+	return err
+}
+
+func (l *waitlist) waitAsHead(ctx context.Context, w cell.Word) error {
+	for looked := false; ; {
+		deaths := l.mem.Watch()
+		if err := l.bury(ctx, deaths); err != nil {
+			return err
+		}
+		e := w.Load()
+		if notified(e) > 0 {
+			if w.CompareAndSwap(e, e-oneNotified-oneWaits) {
+				return nil
+			}
+			continue
+		}
+		if !looked {
+			looked = true
+			if l.mem.Spin(w, uint32(e)) {
+				continue
+			}
+		}
+		if err := l.mem.Wait(ctx, w, uint32(e), deaths); err != nil {
+			return err
+		}
+	}
+}
+
+// leave is for who gives up waiting. If a notification is there for each that waits, one
+// was this goroutine's, and goes to another.
+func (l *waitlist) leave(w cell.Word) {
+	for {
+		e := w.Load()
+		switch {
+		case waiting(e) == 0:
+			return // a peer has overwritten it
+		case notified(e) >= waiting(e):
+			if w.CompareAndSwap(e, e-oneNotified-oneWaits) {
+				l.notify(1)
+				return
+			}
+		case w.CompareAndSwap(e, e-oneWaits):
+			return
+		}
+	}
+}
+
+// notify notifies up to n waiters and returns how many it did.
+func (l *waitlist) notify(n int) (done int) {
+	entries := l.roster.entries()
+	first := int(l.round.Add(1))
+	for i := range entries {
+		w := entries[(first+i)%len(entries)]
+		for done < n {
+			e := w.Load()
+			if owner(e) == 0 || notified(e) >= waiting(e) {
+				break
+			}
+			k := min(waiting(e)-notified(e), uint64(n-done))
+			if w.CompareAndSwap(e, e+k*oneNotified) {
+				l.mem.Wake(w, 1)
+				done += int(k)
+			}
+		}
+	}
+	return done
+}
+
+// bury gives what the dead were notified of to others and clears their entries, if
+// somebody has died since this process last did.
+func (l *waitlist) bury(ctx context.Context, deaths uint64) error {
+	if l.buried.Load() == deaths+1 {
+		return nil
+	}
+	g, err := l.latch.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer l.latch.unlock(g.token, false)
+	for _, w := range l.roster.entries() {
+		e := w.Load()
+		for e != 0 && !l.mem.Alive(owner(e)) {
+			next := uint64(0)
+			if k := min(notified(e), waiting(e)); k > 0 && l.notifyLiving(owner(e)) {
+				next = e - oneNotified - oneWaits
+			}
+			if w.CompareAndSwap(e, next) {
+				e = next
+			} else {
+				e = w.Load()
+			}
+		}
+	}
+	l.buried.Store(deaths + 1)
+	return nil
+}
+
+// notifyLiving notifies one waiter of a living participant, if there is one.
+func (l *waitlist) notifyLiving(dead cell.ID) bool {
+	for _, w := range l.roster.entries() {
+		e := w.Load()
+		for id := owner(e); id != 0 && id != dead && waiting(e) > notified(e) && l.mem.Alive(id); id = owner(e) {
+			if w.CompareAndSwap(e, e+oneNotified) {
+				l.mem.Wake(w, 1)
+				return true
+			}
+			e = w.Load()
+		}
+	}
+	return false
+}
