@@ -52,6 +52,8 @@ var layers = []layer{
 		"frames between two processes: it knows words and bells, and nothing of what the frames say"},
 	{"/internal/cell", nil, nil,
 		"the ground of every shared algorithm: whatever it needed, an algorithm would need on every substrate"},
+	{"/internal/space", []string{"/internal/cell", "/internal/futex", "/internal/shm"}, []string{"golang.org/x/sys"},
+		"memory, liveness and sleep for algorithms on several processes: it knows words, and nothing of what they mean"},
 	{"/internal/shm", nil, []string{"golang.org/x/sys"}, "one of few places with raw system calls, and the lowest"},
 	{"/internal/futex", nil, nil, "one of few places with raw system calls, and the lowest"},
 	{"/internal/cgroup", nil, nil, "reads files of the kernel's"},
