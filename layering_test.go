@@ -38,13 +38,17 @@ var layers = []layer{
 		"an adapter: it knows the leaves below, and no command line"},
 	{"", []string{"/internal/child", "/internal/link", "/internal/strand", "/internal/wire"}, []string{"golang.org/x/sync"},
 		"the front door is imported by everybody: what it needs of the system it asks of the layers below"},
+	{"/share", []string{"/internal/cell", "/internal/race", "/internal/space", "/internal/strand", "/internal/waits"}, nil,
+		"algorithms over cells: what they stand on is below, and who uses them above"},
 	{"/sched", nil, nil,
 		"policies are pure: state, event and time in, decisions out"},
 	{"/internal/child", []string{"/internal/cgroup"}, []string{"golang.org/x/sys"},
 		"the only place that starts processes, and one of few with raw system calls"},
 	{"/internal/link", []string{"/internal/ring", "/internal/segment", "/internal/shm", "/internal/wire"}, []string{"golang.org/x/sys"},
 		"the way to a worker: it carries frames and descriptors, and knows no functions"},
+	{"/internal/waits", []string{"/internal/strand"}, nil, "who waits for whom; what is waited for tells it itself"},
 	{"/internal/strand", nil, nil, "an identity in a context"},
+	{"/internal/race", nil, nil, "a word to the race detector"},
 	{"/internal/wire", nil, []string{"github.com/fxamacker/cbor/v2"}, "the shape of values and messages, and the only user of the codec"},
 	{"/internal/segment", []string{"/internal/shm"}, nil,
 		"who owns which memory; what it maps is shm's business"},
@@ -54,6 +58,8 @@ var layers = []layer{
 		"the ground of every shared algorithm: whatever it needed, an algorithm would need on every substrate"},
 	{"/internal/explore", []string{"/internal/cell"}, nil,
 		"the simulated machine: it knows the ground that algorithms stand on, and none of them"},
+	{"/internal/space", []string{"/internal/cell", "/internal/futex", "/internal/shm"}, []string{"golang.org/x/sys"},
+		"memory, liveness and sleep for algorithms on several processes: it knows words, and nothing of what they mean"},
 	{"/internal/shm", nil, []string{"golang.org/x/sys"}, "one of few places with raw system calls, and the lowest"},
 	{"/internal/futex", nil, nil, "one of few places with raw system calls, and the lowest"},
 	{"/internal/cgroup", nil, nil, "reads files of the kernel's"},
@@ -66,7 +72,8 @@ var testImports = map[string][]string{
 	"/batch":     {""},                      // brood.Init
 	"/cmd/brood": {"", "/internal/journal"}, // the crash test compares the journal with the facts
 
-	"/internal/futex": {"/internal/shm"}, // memory to sleep on
+	"/share":          {"/internal/explore"}, // the shipped algorithms on a simulated machine
+	"/internal/futex": {"/internal/shm"},     // memory to sleep on
 }
 
 // testModules are modules that only tests use.

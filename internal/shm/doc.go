@@ -1,5 +1,7 @@
-// Package shm is memory that processes share: a sealed memfd, mapped. It has no
-// name anywhere, so nothing is left when its last descriptor and mapping go.
+// Package shm is memory that processes share: a sealed memfd, mapped ([Memory]). It has no
+// name anywhere, so nothing is left when its last descriptor and mapping go. Beside
+// it are files that do have a name, their locks and mappings ([File], [Window]): what they
+// are used for, and what that relies on, is the business of internal/space.
 // Linux only; elsewhere the package is empty.
 //
 // # Trust

@@ -94,9 +94,12 @@ func mapFile(f *os.File, size int) (*Memory, error) {
 }
 
 // allocate gives a file storage, and with it its size.
-func allocate(fd int, size int64) error {
-	for off := int64(0); off < size; {
-		n := min(step, size-off)
+func allocate(fd int, size int64) error { return allocateFrom(fd, 0, size) }
+
+// allocateFrom gives a file storage between two offsets, and at least that size.
+func allocateFrom(fd int, off, end int64) error {
+	for off < end {
+		n := min(step, end-off)
 		switch err := unix.Fallocate(fd, 0, off, n); {
 		case err == nil:
 			off += n

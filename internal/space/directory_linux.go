@@ -1,0 +1,248 @@
+package space
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/brood-go/brood/internal/shm"
+)
+
+// suffix ends the name of a space's file.
+const suffix = ".space"
+
+// directory is the directory of a user's spaces, opened.
+type directory struct {
+	path string
+	fd   int
+}
+
+// openDirectory opens a directory, and creates it if asked to. It must belong to this user
+// alone: whoever could put files there could pass his own memory off as a space.
+func openDirectory(path string, create bool) (*directory, error) {
+	var fd int
+	for {
+		if create {
+			if err := unix.Mkdir(path, 0o700); err != nil && !errors.Is(err, unix.EEXIST) {
+				return nil, fmt.Errorf("space: create directory %s: %w", path, err)
+			}
+		}
+		var err error
+		fd, err = unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err == nil {
+			break
+		}
+		if create && errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINTR) {
+			continue // the last one to leave has just removed it
+		}
+		if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
+			return nil, fmt.Errorf("space: %s must be a directory, and no symbolic link: %w", path, err)
+		}
+		return nil, fmt.Errorf("space: open directory %s: %w", path, err)
+	}
+	d := &directory{path, fd}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		d.close()
+		return nil, fmt.Errorf("space: directory %s: %w", path, err)
+	}
+	if err := private("directory "+path, st, 0o700); err != nil {
+		d.close()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *directory) close() { _ = unix.Close(d.fd) }
+
+// private says what is wrong with something that must be this user's alone.
+func private(what string, st unix.Stat_t, mode uint32) error {
+	if uid := os.Geteuid(); st.Uid != uint32(uid) {
+		return fmt.Errorf("space: %s belongs to user %d, not to user %d: choose another directory with %s", what, st.Uid, uid, DirVar)
+	}
+	if st.Mode&0o077 != 0 {
+		return fmt.Errorf("space: %s has mode %04o: others may use it; it must have mode %04o", what, st.Mode&0o7777, mode)
+	}
+	return nil
+}
+
+// pathOf is the path of a space's file.
+func (d *directory) pathOf(name string) string { return filepath.Join(d.path, name+suffix) }
+
+// open opens a space's file, and says what is wrong with it if it can't be one.
+func (d *directory) open(name string, flags int) (*shm.File, unix.Stat_t, error) {
+	path := d.pathOf(name)
+	f, err := shm.OpenAt(d.fd, name+suffix, flags)
+	if err != nil {
+		if errors.Is(err, unix.ELOOP) {
+			err = fmt.Errorf("a space must not be a symbolic link: %w", err)
+		}
+		return nil, unix.Stat_t{}, fmt.Errorf("space: open %s: %w", path, err)
+	}
+	st, err := f.Stat()
+	switch {
+	case err != nil:
+		err = fmt.Errorf("space: %s: %w", path, err)
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		err = fmt.Errorf("space: %s is no regular file", path)
+	default:
+		err = private(path, st, 0o600)
+	}
+	if err != nil {
+		f.Close()
+		return nil, st, err
+	}
+	return f, st, nil
+}
+
+// names reports whether the name of a space still means this file.
+func (d *directory) names(name string, f *shm.File) bool {
+	st, err := f.Stat()
+	if err != nil || st.Nlink == 0 {
+		return false
+	}
+	var now unix.Stat_t
+	err = unix.Fstatat(d.fd, name+suffix, &now, unix.AT_SYMLINK_NOFOLLOW)
+	return err == nil && now.Dev == st.Dev && now.Ino == st.Ino
+}
+
+// unlink removes the name of a space.
+func (d *directory) unlink(name string) error {
+	if err := unix.Unlinkat(d.fd, name+suffix, 0); err != nil {
+		return fmt.Errorf("space: remove %s: %w", d.pathOf(name), err)
+	}
+	return nil
+}
+
+// list is the names of all files that may be spaces.
+func (d *directory) list() ([]string, error) {
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return nil, fmt.Errorf("space: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		if name, ok := strings.CutSuffix(e.Name(), suffix); ok && CheckName(name) == nil {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// occupied reports whether anybody lives in a space.
+func occupied(f *shm.File) bool {
+	_, _, ok, err := f.Locked(slotBytes, slots)
+	return ok || err != nil
+}
+
+// sweep removes the spaces that crashes have left: nobody lives in them. Whoever is
+// about to create one holds its gate, or finds that the name is gone and begins again.
+func (d *directory) sweep(except string) {
+	names, err := d.list()
+	if err != nil {
+		return
+	}
+	for _, name := range names {
+		if name == except {
+			continue
+		}
+		f, _, err := d.open(name, unix.O_RDWR)
+		if err != nil {
+			continue
+		}
+		if !occupied(f) {
+			if ok, err := f.TryLock(gateByte); ok && err == nil {
+				d.discard(name, f)
+				_ = f.Unlock(gateByte)
+			}
+		}
+		f.Close()
+	}
+}
+
+// discard removes a space in which nobody lives, if it is one. The caller holds the gate.
+func (d *directory) discard(name string, f *shm.File) bool {
+	st, err := f.Stat()
+	if err != nil || occupied(f) {
+		return false
+	}
+	is, _, _, err := inspect(f, st.Size)
+	return err == nil && is != foreign && d.names(name, f) && d.unlink(name) == nil
+}
+
+// tidy removes the directory if it is empty and not the choice of the user, so that nothing is
+// left in /dev/shm. Who is about to open a file in it creates it again.
+func (d *directory) tidy() {
+	if d.path == defaultDir(os.Geteuid()) {
+		_ = unix.Rmdir(d.path)
+	}
+}
+
+// List is the names of the spaces in a directory, those that crashes have left among them.
+func List(dir string) ([]string, error) {
+	d, err := openDirectory(dir, false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer d.close()
+	return d.list()
+}
+
+// Remove removes a space's name. While participants live that is an error which names
+// them and matches ErrInUse, unless force is true: then they keep the memory
+// among themselves, and who opens the name gets another space.
+func Remove(dir, name string, force bool) error {
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	d, err := openDirectory(dir, false)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	f, _, err := d.open(name, unix.O_RDWR)
+	if force {
+		if err == nil {
+			// Without the gate a sweep could unlink what is created next; but force must not wait.
+			_, _ = f.TryLock(gateByte)
+			defer f.Close()
+		}
+		return d.unlink(name)
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Lock(gateByte); err != nil {
+		return fmt.Errorf("space: lock %s: %w", d.pathOf(name), err)
+	}
+	defer func() { _ = f.Unlock(gateByte) }()
+	if occupied(f) {
+		who := "participants that can't be named"
+		if v, err := Peek(dir, name); err == nil {
+			var all []string
+			for _, p := range v.Participants() {
+				all = append(all, p.String())
+			}
+			v.Close()
+			if len(all) > 0 {
+				who = strings.Join(all, ", ")
+			}
+		}
+		return fmt.Errorf("space: %s: %w by %s", d.pathOf(name), ErrInUse, who)
+	}
+	if !d.names(name, f) {
+		return fmt.Errorf("space: remove %s: %w", d.pathOf(name), fs.ErrNotExist)
+	}
+	return d.unlink(name)
+}
