@@ -27,9 +27,9 @@ func (s *Space) Condition(name string, lock *Lock) (*Condition, error) {
 	var l *lockOf
 	switch {
 	case lock == nil:
-		own, err := open(s.space, kindConditionLock, name, none, makeLock)
+		own, err := find(s.space, kindConditionLock, reserved+name, none, makeLock)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("share: open the lock of condition %q of %v: %w", name, s.space, err)
 		}
 		l = &lockOf{own, params{}}
 	case lock.l.space != s.space:

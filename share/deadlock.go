@@ -144,6 +144,23 @@ type register struct {
 
 const recordWords = 8
 
+// maxRegister bounds the register's extents: with more than 60,000 records nobody could
+// find a circle in time.
+const maxRegister = 1 << 14
+
+// openRegister opens the space's register.
+func (s *space) openRegister() error {
+	words, _, err := s.store.words(kindRegister, reserved+"register", none)
+	if err != nil {
+		return err
+	}
+	r := &register{latch: newMutex(s.mem, words, &s.gates, s.gateWord())}
+	r.words.init(s.mem, words[3], words[4:])
+	r.words.max = maxRegister
+	s.register = r
+	return nil
+}
+
 // registerPatience bounds how long somebody waits for the register before it sleeps without
 // having been noted. The latch is held for microseconds, but its holder may be stopped.
 const registerPatience = 50 * time.Millisecond

@@ -123,28 +123,32 @@ func (r *rendezvous) wait(ctx context.Context, action func(context.Context) erro
 	if err != nil {
 		return index, err
 	}
-	gen := number(state)
-	if index < r.parties-1 {
-		return index, r.await(ctx, gen)
+	switch {
+	case index < r.parties-1:
+		err = r.await(ctx, number(state))
+	case action != nil:
+		err = r.conclude(ctx, number(state), action)
 	}
-	if action == nil {
-		return index, nil
-	}
-	err = r.act(ctx, action)
+	return index, err
+}
+
+// conclude runs the action and ends the generation.
+func (r *rendezvous) conclude(ctx context.Context, gen uint64, action func(context.Context) error) error {
+	err := r.act(ctx, action)
 	g, lerr := r.latch.lock(context.WithoutCancel(ctx))
 	if lerr != nil {
-		return index, lerr
+		return lerr
 	}
 	defer r.latch.unlock(g.token, false)
 	if s := r.state.Load(); number(s) != gen || s&isBroken != 0 {
-		return index, errors.Join(errBroken, err)
+		return errors.Join(errBroken, err)
 	}
 	if err != nil {
 		r.breakUp()
-		return index, err
+		return err
 	}
 	r.end(gen, false)
-	return index, nil
+	return nil
 }
 
 // act runs the action. If it does not return, the barrier breaks.

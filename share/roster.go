@@ -36,6 +36,7 @@ type roster struct {
 	inline []cell.Word
 	mem    cell.Extender
 	me     cell.ID
+	max    int // extents
 	seen   atomic.Pointer[rosterView]
 	own    atomic.Pointer[cell.Word]
 }
@@ -47,12 +48,12 @@ type rosterView struct {
 	extents int
 }
 
-// maxExtents bounds the roster: enough for every slot.
+// maxExtents bounds a roster of participants: enough for every slot.
 const maxExtents = (1<<cell.SlotBits + cell.ExtentWords - 2) / (cell.ExtentWords - 1)
 
 // init sets the roster up over its words.
 func (r *roster) init(mem cell.Extender, head cell.Word, inline []cell.Word) {
-	r.mem, r.me, r.head, r.inline = mem, mem.Self(), head, inline
+	r.mem, r.me, r.head, r.inline, r.max = mem, mem.Self(), head, inline, maxExtents
 }
 
 var errRoster = errors.New("the list of participants is damaged or full")
@@ -68,7 +69,7 @@ func (r *roster) view() *rosterView {
 	}
 	for {
 		index := v.tail.Load()
-		if index == 0 || v.extents == maxExtents {
+		if index == 0 || v.extents == r.max {
 			return v
 		}
 		x, ok := r.mem.Extent(index)

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/brood-go/brood/internal/cell"
+	file "github.com/brood-go/brood/internal/space"
 	"github.com/brood-go/brood/internal/strand"
 )
 
@@ -42,8 +44,8 @@ type space struct {
 	closed   atomic.Bool
 
 	mu     sync.Mutex
-	things map[key]thing // what was opened
-	opened int           // how often, guarded by the registry's mutex
+	things map[string]thing // what was opened, by name
+	opened int              // how often, guarded by the registry's mutex
 }
 
 // store is where a space keeps its objects.
@@ -89,11 +91,6 @@ func (k kind) String() string {
 type params [2]uint64
 
 var none params
-
-type key struct {
-	kind kind
-	name string
-}
 
 // thing is an object that this process has opened.
 type thing interface {
@@ -147,6 +144,21 @@ func (s *space) gateWord() cell.Word { return cell.At(new(atomic.Uint64)) }
 // Local makes a space for the goroutines of this process. Another Local is another space.
 func Local() *Space { return Options{}.Local() }
 
+// Open takes part in the space of that name, or makes it: for every process of this user on
+// this machine. The name has 1 to 100 letters, digits, '.', '_' and '-', and does not begin
+// with a dot. On systems other than Linux the error matches errors.ErrUnsupported.
+func Open(name string) (*Space, error) { return Options{}.Open(name) }
+
+// Open is Open with options. A process that has the space open already keeps the options that
+// it was first opened with.
+func (o Options) Open(name string) (*Space, error) { return spaces.get(o, name) }
+
+// New makes a space with a random name: for those who are given a handle of it.
+func New() (*Space, error) { return Options{}.New() }
+
+// New is New with options.
+func (o Options) New() (*Space, error) { return spaces.get(o, file.Random()) }
+
 // Local makes a space for the goroutines of this process. Another Local is another space.
 func (o Options) Local() *Space {
 	heap := new(cell.Heap)
@@ -179,63 +191,75 @@ func (h *heapStore) close() error {
 }
 
 // maxName bounds the names of objects, in bytes.
-const maxName = 100
+const maxName = 90
 
-// open is the one thing of that kind and name in this process.
+// reserved begins the names of objects that are not the user's.
+const reserved = "*"
+
+// open is the one thing of that name in this process.
 func open[T thing](s *space, k kind, name string, p params, make func(o object) T) (T, error) {
 	var zero T
-	if name == "" || len(name) > maxName {
-		return zero, fmt.Errorf("share: %v %q: a name has 1 to %d bytes", k, name, maxName)
+	if name == "" || len(name) > maxName || strings.HasPrefix(name, reserved) {
+		return zero, fmt.Errorf("share: %v %q: a name has 1 to %d bytes, and does not begin with %s", k, name, maxName, reserved)
 	}
+	t, err := find(s, k, name, p, make)
+	if err != nil {
+		return zero, fmt.Errorf("share: open %v %q of %v: %w", k, name, s, err)
+	}
+	return t, nil
+}
+
+func find[T thing](s *space, k kind, name string, p params, make func(o object) T) (T, error) {
+	var zero T
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed.Load() {
-		return zero, fmt.Errorf("share: open %v %q of %v: %w", k, name, s, ErrClosed)
+		return zero, ErrClosed
 	}
-	if t, ok := s.things[key{k, name}]; ok {
-		if have := t.base().params; have != p {
-			return zero, fmt.Errorf("share: open %v %q of %v: %w", k, name, s, &ParamsError{k.describe(p), k.describe(have)})
+	if t, ok := s.things[name]; ok {
+		if o := t.base(); o.kind != k || o.params != p {
+			return zero, &ParamsError{k.describe(p), o.kind.describe(o.params)}
 		}
 		return t.(T), nil
 	}
 	words, index, err := s.store.words(k, name, p)
 	if err != nil {
-		return zero, fmt.Errorf("share: open %v %q of %v: %w", k, name, s, err)
+		return zero, err
 	}
 	t := make(object{s, k, name, p, words, index})
 	if s.things == nil {
-		s.things = map[key]thing{}
+		s.things = map[string]thing{}
 	}
-	s.things[key{k, name}] = t
+	s.things[name] = t
 	return t, nil
 }
 
-// ParamsError says that an object exists with other parameters than those it was to be
-// opened with.
+// ParamsError says that an object of that name exists, and is something else than what it was
+// to be opened as.
 type ParamsError struct {
-	Asked string // what it was to be opened with
-	Found string // what it has
+	Asked string // what it was to be
+	Found string // what it is
 }
 
 // Error implements error.
 func (e *ParamsError) Error() string {
-	return fmt.Sprintf("it exists with %s, and was opened with %s: open it with the same", e.Found, e.Asked)
+	return fmt.Sprintf("it exists as a %s, and was opened as a %s: open it with the same, or take another name", e.Found, e.Asked)
 }
 
-// describe says what parameters mean.
+// describe says what an object of a kind with its parameters is.
 func (k kind) describe(p params) string {
 	switch k {
 	case kindSemaphore, kindBoundedSemaphore:
-		return fmt.Sprintf("%d permits", p[0])
+		return fmt.Sprintf("%v of %d permits", k, p[0])
 	case kindBarrier:
-		return fmt.Sprintf("%d parties", p[0])
+		return fmt.Sprintf("%v of %d parties", k, p[0])
 	case kindCondition:
 		if p[0] == 0 {
-			return "a lock of its own"
+			return "condition with a lock of its own"
 		}
-		return fmt.Sprintf("the lock of fingerprint %x", p[1])
+		return fmt.Sprintf("condition with the lock of fingerprint %x", p[1])
 	}
-	return fmt.Sprintf("parameters %d", p)
+	return k.String()
 }
 
 // fingerprint is the same for a name in every process: FNV-1a.

@@ -32,9 +32,9 @@ import (
 // # Commits
 //
 // Joining, notifying, leaving: each one compare-and-swap of one entry. A notification
-// in an entry of the dead is first given to another, then taken out: who is killed between
-// leaves it to be given twice. So after a death a waiter may wake that nobody notified,
-// but none is lost while anybody waits.
+// in an entry of the dead, or of one that gives up, is first given to another, then taken out:
+// who is killed or overtaken between leaves it to be given twice. So after a death or a
+// cancellation a waiter may wake that nobody notified, but none is lost while anybody waits.
 //
 // # Wake argument
 //
@@ -153,19 +153,23 @@ func (l *waitlist) waitAsHead(ctx context.Context, w cell.Word) error {
 }
 
 // leave is for who gives up waiting. If a notification is there for each that waits, one
-// was this goroutine's, and goes to another.
+// was this goroutine's, and goes to another: it is given before it is taken out, so that
+// it can't be lost between.
 func (l *waitlist) leave(w cell.Word) {
-	for {
+	for given := false; ; {
 		e := w.Load()
+		next := e - oneWaits
 		switch {
 		case waiting(e) == 0:
 			return // a peer has overwritten it
 		case notified(e) >= waiting(e):
-			if w.CompareAndSwap(e, e-oneNotified-oneWaits) {
+			next -= oneNotified
+			if !given {
 				l.notify(1)
-				return
+				given = true
 			}
-		case w.CompareAndSwap(e, e-oneWaits):
+		}
+		if w.CompareAndSwap(e, next) {
 			return
 		}
 	}

@@ -154,6 +154,12 @@ func (s *storage) Object(kind uint8, name string, params [2]uint64) (*Object, er
 	}
 }
 
+// At is the object of an index, which a peer may have made up.
+func (s *storage) At(index uint64) (*Object, bool) {
+	o, _, ok := s.object(index)
+	return o, ok
+}
+
 // record writes a record that nothing names yet.
 func (s *storage) record(kind uint8, name string, params [2]uint64, hash uint32) (*Object, error) {
 	index, off, err := s.claim()

@@ -41,6 +41,9 @@ func (*File) Close() error { return unsupported() }
 // Object creates or opens an object.
 func (*File) Object(uint8, string, [2]uint64) (*Object, error) { return nil, unsupported() }
 
+// At is the object of an index.
+func (*File) At(uint64) (*Object, bool) { return nil, false }
+
 // Objects lists the objects.
 func (*File) Objects() iter.Seq[*Object] { return func(func(*Object) bool) {} }
 

@@ -1,0 +1,466 @@
+package share
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"github.com/brood-go/brood/internal/cell"
+	"github.com/brood-go/brood/internal/explore"
+)
+
+func TestExploreFlag(t *testing.T) {
+	search{
+		explore.Options{Preemptions: 3, Kills: 1, Cancels: 1},
+		explore.Options{Kills: 1, Cancels: 1, AnyWake: true},
+	}.run(t, func(w *explore.World) {
+		word := w.Word("event")
+		setter := w.Participant("setter").Immortal()
+		setter.Go("s", func() {
+			f := flag{word, setter.Memory()}
+			f.set()
+			f.clear() // who waits since before the set must not miss it
+			f.set()
+		})
+		for _, p := range processes(w, 2) {
+			f := flag{word, p.Memory()}
+			for i := range 2 {
+				p.Go(fmt.Sprintf("w%d", i), func() {
+					ctx := context.Background()
+					if i == 0 {
+						ctx = p.Context()
+					}
+					if err := f.wait(ctx); err != nil && i > 0 {
+						w.Fail("%v", err)
+					}
+				})
+			}
+		}
+	})
+}
+
+// A pulse, set and cleared at once, is seen by everybody who waits already.
+func TestExplorePulse(t *testing.T) {
+	search{
+		explore.Options{Preemptions: 4},
+		explore.Options{AnyWake: true},
+	}.run(t, func(w *explore.World) {
+		word, ready := w.Word("event"), w.Word("ready")
+		p, q := w.Participant("p"), w.Participant("q")
+		p.Go("waiter", func() {
+			f := flag{word, p.Memory()}
+			first := f.word.Load() & flagCounted
+			ready.Store(1)
+			p.Memory().Wake(ready, 1)
+			if err := f.waitSince(context.Background(), first); err != nil {
+				w.Fail("%v", err)
+			}
+		})
+		q.Go("setter", func() {
+			for ready.Load() == 0 {
+				_ = q.Memory().Wait(context.Background(), ready, 0, q.Memory().Watch())
+			}
+			f := flag{word, q.Memory()}
+			f.set()
+			f.clear()
+		})
+	})
+}
+
+func (p process) permits(made int, words []cell.Word) *permits {
+	return newPermits(made, p.Memory(), words, p.Local(), p.gates())
+}
+
+// permitsCase lets strands acquire some of n permits, and release.
+func permitsCase(n, procs, strands int, weights []int64, cancels bool) func(*explore.World) {
+	return func(w *explore.World) {
+		words := w.Words("semaphore", objectWords)
+		for k, p := range processes(w, procs) {
+			s := p.permits(n, words)
+			for i := range strands {
+				weight := weights[(k*strands+i)%len(weights)]
+				p.Go(fmt.Sprintf("s%d", i), func() {
+					ctx := context.Background()
+					if cancels {
+						ctx = p.Context()
+					}
+					ok, err := s.try(ctx, weight)
+					if !ok && err == nil {
+						err = s.wait(ctx, weight)
+					}
+					if err != nil {
+						if !cancels {
+							w.Fail("%v", err)
+						}
+						return
+					}
+					var leave []func()
+					for range weight {
+						leave = append(leave, w.Inside("the semaphore", n))
+					}
+					w.Step("uses it")
+					for _, f := range leave {
+						f()
+					}
+					s.release(weight)
+				})
+			}
+		}
+		survivor := w.Participant("survivor").Immortal()
+		w.Finally(func() error {
+			s := process{survivor}.permits(n, words)
+			if got := s.available(); got != int64(n) {
+				return fmt.Errorf("%d permits of %d are there", got, n)
+			}
+			if ok, err := s.try(context.Background(), int64(n)); !ok || err != nil {
+				return fmt.Errorf("they can't be had: %v, %v", ok, err)
+			}
+			return nil
+		})
+	}
+}
+
+func TestExplorePermits(t *testing.T) {
+	t.Run("one permit", func(t *testing.T) {
+		search{
+			explore.Options{Preemptions: 2, Kills: 1, Jumps: 1},
+			explore.Options{Kills: 2, Jumps: 2, AnyWake: true},
+		}.run(t, permitsCase(1, 2, 1, []int64{1}, false))
+	})
+	t.Run("goroutines", func(t *testing.T) {
+		search{
+			explore.Options{Preemptions: 1, Kills: 1, Jumps: 1},
+			explore.Options{Kills: 1, Jumps: 3, AnyWake: true},
+		}.run(t, permitsCase(1, 2, 2, []int64{1}, false))
+	})
+	t.Run("weights", func(t *testing.T) {
+		search{
+			explore.Options{Preemptions: 1, Kills: 1, Jumps: 2},
+			explore.Options{Kills: 2, Jumps: 3, AnyWake: true},
+		}.run(t, permitsCase(2, 3, 1, []int64{1, 2, 1}, false))
+	})
+	t.Run("cancelled", func(t *testing.T) {
+		search{
+			explore.Options{Preemptions: 1, Kills: 1, Cancels: 1, Jumps: 2},
+			explore.Options{Kills: 1, Cancels: 2, Jumps: 3, AnyWake: true},
+		}.run(t, permitsCase(2, 3, 1, []int64{2, 1, 2}, true))
+	})
+}
+
+// Posted permits are as good as those that were there, and consumed ones never return.
+func TestExplorePost(t *testing.T) {
+	search{
+		explore.Options{Preemptions: 2, Kills: 1},
+		explore.Options{Kills: 1, AnyWake: true},
+	}.run(t, func(w *explore.World) {
+		words := w.Words("semaphore", objectWords)
+		all := processes(w, 2)
+		poster, taker := all[0], all[1]
+		poster.Immortal()
+		poster.Go("poster", func() {
+			s := poster.permits(0, words)
+			s.post(1)
+			s.post(1)
+		})
+		consumed := false
+		taker.Go("taker", func() {
+			s := taker.permits(0, words)
+			ctx := context.Background()
+			if err := s.wait(ctx, 2); err != nil {
+				w.Fail("%v", err)
+			}
+			if err := s.consume(ctx, 2); err != nil {
+				w.Fail("%v", err)
+			}
+			consumed = true
+		})
+		w.Finally(func() error {
+			got := poster.permits(0, words).available()
+			if got != 0 && (got != 2 || consumed) {
+				return fmt.Errorf("%d permits are there, consumed: %v", got, consumed)
+			}
+			return nil
+		})
+	})
+}
+
+func (p process) waitlist(words []cell.Word) *waitlist {
+	return newWaitlist(p.Memory(), words, p.Local(), p.gates())
+}
+
+// Everybody who waits is notified, by as many notifications as there are waiters who live.
+func TestExploreWaitlist(t *testing.T) {
+	t.Run("each once", func(t *testing.T) {
+		search{
+			explore.Options{Preemptions: 2, Cancels: 1},
+			explore.Options{Cancels: 2, AnyWake: true},
+		}.run(t, notifyCase(1, 2))
+	})
+	t.Run("goroutines", func(t *testing.T) {
+		search{
+			explore.Options{Preemptions: 1, Cancels: 1},
+			explore.Options{Cancels: 2, AnyWake: true},
+		}.run(t, notifyCase(2, 2))
+	})
+	t.Run("deaths", func(t *testing.T) {
+		search{
+			explore.Options{Preemptions: 2, Kills: 1},
+			explore.Options{Kills: 2, Cancels: 1, AnyWake: true},
+		}.run(t, swallowCase)
+	})
+}
+
+// swallowCase: one notification for three waiters of which two may die. Whoever dies
+// with it must not take it along.
+func swallowCase(w *explore.World) {
+	words := w.Words("condition", objectWords)
+	all := processes(w, 3)
+	all[2].Immortal()
+	woke := 0
+	for _, p := range all {
+		seen := words
+		if p != all[2] { // killed after it took the notification it has had it
+			seen = spied(words, func(_ int, old, new uint64) {
+				if notified(new) < notified(old) {
+					woke++
+				}
+			})
+		}
+		l := p.waitlist(seen)
+		e, err := l.join(context.Background())
+		if err != nil {
+			w.Fail("%v", err)
+		}
+		p.Serve("w", func() {
+			if l.wait(p.Context(), e) == nil {
+				woke++
+			}
+		})
+	}
+	n := process{w.Participant("notifier")}
+	given := 0
+	n.Go("n", func() { given = n.waitlist(words).notify(1) })
+	w.Finally(func() error {
+		if given > 0 && woke == 0 {
+			return errors.New("the notification went to nobody")
+		}
+		return nil
+	})
+}
+
+// spy is words whose changes are told.
+type spy struct {
+	cell.Word
+	i      int
+	change func(i int, old, new uint64)
+}
+
+func spied(words []cell.Word, change func(i int, old, new uint64)) []cell.Word {
+	all := make([]cell.Word, len(words))
+	for i, w := range words {
+		all[i] = cell.Simulated(w.Pointer(), spy{w, i, change})
+	}
+	return all
+}
+
+func (s spy) Load(*atomic.Uint64) uint64       { return s.Word.Load() }
+func (s spy) Store(_ *atomic.Uint64, v uint64) { s.Word.Store(v) }
+func (s spy) CompareAndSwap(_ *atomic.Uint64, old, new uint64) bool {
+	ok := s.Word.CompareAndSwap(old, new)
+	if ok {
+		s.change(s.i, old, new)
+	}
+	return ok
+}
+
+// count adds one, by operations.
+func count(w cell.Word) {
+	for {
+		v := w.Load()
+		if w.CompareAndSwap(v, v+1) {
+			return
+		}
+	}
+}
+
+// notifyCase: all have joined, then one notification is given, and whoever gets it, or is
+// cancelled, gives another. So if any is lost, somebody sleeps for ever.
+func notifyCase(strands, procs int) func(*explore.World) {
+	return func(w *explore.World) {
+		words := w.Words("condition", objectWords)
+		for _, p := range processes(w, procs) {
+			l := p.waitlist(words)
+			for i := range strands {
+				e, err := l.join(context.Background()) // direct: before the schedule
+				if err != nil {
+					w.Fail("%v", err)
+				}
+				p.Go(fmt.Sprintf("w%d", i), func() {
+					ctx := context.Background()
+					if i == 0 {
+						ctx = p.Context()
+					}
+					if l.wait(ctx, e) == nil {
+						l.notify(1)
+					}
+				})
+			}
+		}
+		n := process{w.Participant("notifier")}
+		n.Go("n", func() { n.waitlist(words).notify(1) })
+	}
+}
+
+func (p process) rendezvous(parties int, words []cell.Word) *rendezvous {
+	return newRendezvous(parties, p.Memory(), words, p.Local(), p.LocalWord("gate"))
+}
+
+// Nobody leaves before all have come; and when one dies, all who live learn that it broke.
+func TestExploreRendezvous(t *testing.T) {
+	body := func(procs, strands, rounds int, action, cancels bool) func(*explore.World) {
+		return func(w *explore.World) {
+			words, come := w.Words("barrier", objectWords), w.Word("come")
+			parties := procs * strands
+			var act func(context.Context) error
+			if action {
+				act = func(context.Context) error {
+					w.Step("acts")
+					return nil
+				}
+			}
+			for _, p := range processes(w, procs) {
+				r := p.rendezvous(parties, words)
+				for i := range strands {
+					p.Go(fmt.Sprintf("s%d", i), func() {
+						ctx := context.Background()
+						if cancels {
+							ctx = p.Context()
+						}
+						for round := range rounds {
+							count(come)
+							_, err := r.wait(ctx, act)
+							if err != nil {
+								return
+							}
+							if n := come.Load(); n < uint64((round+1)*parties) {
+								w.Fail("left in round %d when %d had come", round, n)
+							}
+						}
+					})
+				}
+			}
+		}
+	}
+	t.Run("two", func(t *testing.T) {
+		search{
+			explore.Options{Preemptions: 3},
+			explore.Options{AnyWake: true},
+		}.run(t, body(2, 1, 3, false, false))
+	})
+	t.Run("action", func(t *testing.T) {
+		search{
+			explore.Options{Preemptions: 3},
+			explore.Options{AnyWake: true},
+		}.run(t, body(2, 1, 2, true, false))
+	})
+	t.Run("goroutines", func(t *testing.T) {
+		search{
+			explore.Options{Preemptions: 2},
+			explore.Options{AnyWake: true},
+		}.run(t, body(2, 2, 2, false, false))
+	})
+	t.Run("cancelled", func(t *testing.T) {
+		search{
+			explore.Options{Preemptions: 1, Cancels: 1},
+			explore.Options{Cancels: 1, AnyWake: true},
+		}.run(t, body(3, 1, 1, true, true))
+	})
+	for name, last := range map[string]bool{"a party dies": false, "the last one dies in its action": true} {
+		t.Run(name, func(t *testing.T) {
+			search{
+				explore.Options{Preemptions: 3, Kills: 1},
+				explore.Options{Kills: 1, AnyWake: true},
+			}.run(t, partyDies(last))
+		})
+	}
+}
+
+// partyDies: one party has arrived and may die, as the last one in its action or as one
+// that waits. The others must not wait for ever.
+func partyDies(last bool) func(*explore.World) {
+	return func(w *explore.World) {
+		words := w.Words("barrier", objectWords)
+		all := processes(w, 3)
+		ctx := context.Background()
+		arrive := func(p process) (*rendezvous, uint64) {
+			r := p.rendezvous(3, words)
+			_, state, err := r.arrive(ctx, last) // direct: before the schedule
+			if err != nil {
+				w.Fail("%v", err)
+			}
+			return r, number(state)
+		}
+		for _, p := range all[1:] {
+			p.Immortal()
+		}
+		if last {
+			for _, p := range all[1:] {
+				r, gen := arrive(p)
+				p.Go("w", func() { _ = r.await(ctx, gen) })
+			}
+			r, gen := arrive(all[0])
+			all[0].Go("a", func() {
+				_ = r.conclude(ctx, gen, func(context.Context) error {
+					w.Step("acts")
+					return nil
+				})
+			})
+			return
+		}
+		for _, p := range all[:2] {
+			r, gen := arrive(p)
+			p.Go("w", func() { _ = r.await(ctx, gen) })
+		}
+		all[2].Go("l", func() { _, _ = all[2].rendezvous(3, words).wait(ctx, nil) })
+	}
+}
+
+// A reset tells all who wait, and nobody else.
+func TestExploreReset(t *testing.T) {
+	search{
+		explore.Options{Preemptions: 3},
+		explore.Options{AnyWake: true},
+	}.run(t, func(w *explore.World) {
+		words := w.Words("barrier", objectWords)
+		all := processes(w, 3)
+		ended := 0
+		for _, p := range all[:2] {
+			r := p.rendezvous(2, words)
+			p.Go("s", func() {
+				for {
+					_, err := r.wait(context.Background(), nil)
+					if err == nil {
+						ended++
+						return
+					}
+					if !errors.Is(err, errBroken) {
+						w.Fail("%v", err)
+					}
+				}
+			})
+		}
+		all[2].Go("resets", func() {
+			if err := all[2].rendezvous(2, words).reset(context.Background()); err != nil {
+				w.Fail("%v", err)
+			}
+		})
+		w.Finally(func() error {
+			if ended != 2 {
+				return fmt.Errorf("%d of 2 met", ended)
+			}
+			return nil
+		})
+	})
+}
