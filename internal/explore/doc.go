@@ -70,8 +70,9 @@
 // steps only (sleep sets). Random chooses by chance, a run for each seed.
 //
 // Deaths are not offered where they make no difference: a death is the same to all
-// after an operation of another participant that does not look at deaths as before it. A
-// test compares all ways in which small programs can end, with and without this and Reduce.
+// after an operation of another participant that does not look at deaths as before it;
+// and nobody dies when all strands have ended. A test compares all ways in which small
+// programs can end, with and without this and Reduce.
 //
 // A strand that spins in vain several times while nothing changes is passed over as long
 // as another can do something else; when all spin, the clock goes ahead. So loops around

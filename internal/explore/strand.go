@@ -120,7 +120,6 @@ func (s *strand) live() {
 		}
 		if scheduled && (returned || v != nil) && w.failure == nil {
 			w.progress++
-			w.step.reads |= killBit // nobody is killed when all have ended
 			w.next = w.decide(nil)
 		}
 	}()
