@@ -53,14 +53,16 @@ func makeBarrier(o object) *barrier {
 	}
 }
 
+// WithAction is another handle of the barrier, with that action.
+func (b *Barrier) WithAction(action func(ctx context.Context) error) *Barrier {
+	return &Barrier{b.b, action}
+}
+
 // Wait arrives at the barrier and waits for the others. It returns as which one of this
 // meeting it arrived, from 0. The error matches ErrBrokenBarrier; for the one whose context ended
 // or whose action failed it is that error as well.
 func (b *Barrier) Wait(ctx context.Context) (int, error) {
 	c := b.b
-	if ctx.Err() != nil {
-		return 0, c.failed("wait at", c.given(ctx, context.Cause(ctx)))
-	}
 	c.shadow.Release()
 	index, err := c.rendezvous.wait(ctx, b.action)
 	switch {
@@ -71,14 +73,6 @@ func (b *Barrier) Wait(ctx context.Context) (int, error) {
 	}
 	c.shadow.Acquire()
 	return index, nil
-}
-
-// given breaks the barrier for one that comes with a context that has ended.
-func (b *barrier) given(ctx context.Context, cause error) error {
-	if err := b.abort(context.WithoutCancel(ctx)); err != nil {
-		return err
-	}
-	return broken(cause)
 }
 
 // broken makes an error match ErrBrokenBarrier.

@@ -11,6 +11,7 @@ type Guard struct {
 // several times.
 type releaser interface {
 	release(token uint64)
+	detach(token uint64)
 }
 
 // hasRecovered is a token's bit that says so.
@@ -24,6 +25,17 @@ func (g Guard) Release() {
 		panic("share: Release of a Guard of nothing")
 	}
 	g.of.release(g.token &^ hasRecovered)
+}
+
+// Detach makes the guard nobody's: it is not taken back when the strand that acquired it
+// ends, and in the search for deadlocks that strand and its goroutine do not count as holding it.
+// Call it before the guard goes to another goroutine that will release it.
+func (g Guard) Detach() Guard {
+	if g.of == nil {
+		panic("share: Detach of a Guard of nothing")
+	}
+	g.of.detach(g.token &^ hasRecovered)
+	return g
 }
 
 // Recovered reports that whoever had the lock before died, or ended without releasing

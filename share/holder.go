@@ -59,10 +59,14 @@ type hold struct {
 type holdable interface {
 	thing
 	releaseHold(h *hold, token uint64)
+	detachHold(h *hold, token uint64)
 }
 
 // release implements releaser.
 func (h *hold) release(token uint64) { h.of.releaseHold(h, token) }
+
+// detach implements releaser.
+func (h *hold) detach(token uint64) { h.of.detachHold(h, token) }
 
 // keeper lists what is held of something that many can hold.
 type keeper struct {
@@ -106,6 +110,13 @@ func (k *keeper) of(s *strand.Strand) (all []*hold) {
 		}
 	}
 	return all
+}
+
+// detach makes a hold nobody's.
+func (k *keeper) detach(h *hold) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.holds, h)
 }
 
 // goroutines is who holds something, and how many permits they hold together.

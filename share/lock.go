@@ -105,7 +105,14 @@ func (l *lock) release(token uint64) {
 	}
 }
 
-// held is the token of the lock's owner, if this process has it and knows who.
+// detach implements releaser.
+func (l *lock) detach(token uint64) {
+	if l.holds(token) {
+		l.holder.who.Store(0)
+	}
+}
+
+// heldBy is the token of the lock's owner, if this process has it and knows who.
 func (l *lock) heldBy() (goroutine uint64, s *strand.Strand, token uint64, ok bool) {
 	state := l.state.Load()
 	if owner(state) != l.me || state&isHanded != 0 {

@@ -5,13 +5,15 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/brood-go/brood/internal/atexit"
 	file "github.com/brood-go/brood/internal/space"
 )
 
 // registry is the named spaces that this process has open, each once.
 type registry struct {
-	mu   sync.Mutex
-	open map[place]*space
+	mu    sync.Mutex
+	open  map[place]*space
+	leave sync.Once // before the exit
 }
 
 // place is where a space's file is.
@@ -25,10 +27,23 @@ func (r *registry) get(o Options, name string) (*Space, error) {
 	if err != nil {
 		return nil, fmt.Errorf("share: open space %q: %w", name, err)
 	}
-	return &Space{space: s}, nil
+	return handleOf(s), nil
 }
 
-func (r *registry) obtain(o Options, name string) (_ *space, err error) {
+// obtain opens a space, or finds it open and counts one user more.
+func (r *registry) obtain(o Options, name string) (*space, error) {
+	return r.find(o, name, func(s *space) { s.opened++ })
+}
+
+// borrow opens a space for whoever was sent a handle, until the process exits, or finds it
+// open for as long as it is.
+func (r *registry) borrow(o Options, name string) (*space, error) {
+	r.leave.Do(func() { atexit.Register(r.closeAll) })
+	return r.find(o, name, func(*space) {})
+}
+
+// find finds a space open and calls again, or opens it.
+func (r *registry) find(o Options, name string, again func(*space)) (_ *space, err error) {
 	if o.Dir == "" {
 		o.Dir, err = file.Dir()
 	} else {
@@ -41,7 +56,7 @@ func (r *registry) obtain(o Options, name string) (_ *space, err error) {
 	defer r.mu.Unlock()
 	at := place{o.Dir, name}
 	if s, ok := r.open[at]; ok {
-		s.opened++
+		again(s)
 		return s, nil
 	}
 	s := &space{name: name, options: o, opened: 1}
@@ -59,11 +74,22 @@ func (r *registry) obtain(o Options, name string) (_ *space, err error) {
 func (r *registry) close(s *space) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if s.opened--; s.opened > 0 {
+	if s.opened--; s.opened != 0 {
 		return nil
 	}
 	if s.name != "" {
 		delete(r.open, place{s.options.Dir, s.name})
 	}
 	return s.shut()
+}
+
+// closeAll closes every space, because the process exits.
+func (r *registry) closeAll() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for at, s := range r.open {
+		delete(r.open, at)
+		s.opened = 0
+		_ = s.shut() // it exits: what it leaves is swept
+	}
 }

@@ -117,9 +117,13 @@ func (r *rendezvous) arrived(gen uint64) (n int) {
 	return n
 }
 
-// wait arrives, and returns when all have. The last one runs the action.
+// wait arrives, and returns when all have. The last one runs the action. Who comes with a
+// context that ends breaks the barrier, as the others would wait in vain.
 func (r *rendezvous) wait(ctx context.Context, action func(context.Context) error) (index int, err error) {
 	index, state, err := r.arrive(ctx, action != nil)
+	if err != nil && ctx.Err() != nil {
+		err = errors.Join(err, r.abort(context.WithoutCancel(ctx)))
+	}
 	if err != nil {
 		return index, err
 	}
@@ -168,6 +172,9 @@ func (r *rendezvous) act(ctx context.Context, action func(context.Context) error
 // it ends the generation.
 func (r *rendezvous) arrive(ctx context.Context, action bool) (index int, state uint64, err error) {
 	for {
+		if ctx.Err() != nil {
+			return 0, 0, context.Cause(ctx)
+		}
 		deaths := r.mem.Watch()
 		g, err := r.latch.lock(ctx)
 		if err != nil {

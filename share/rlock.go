@@ -26,11 +26,15 @@ var ErrNoStrand = errors.New("the context carries no strand: use the one that Ma
 
 // RLock opens the re-entrant lock of that name, or makes it.
 func (s *Space) RLock(name string) (*RLock, error) {
-	l, err := open(s.space, kindRLock, name, none, func(o object) *rlock { return &rlock{lock: *makeLock(o)} })
+	l, err := open(s.space, kindRLock, name, none, makeRLock)
 	if err != nil {
 		return nil, err
 	}
 	return &RLock{l}, nil
+}
+
+func makeRLock(o object) *rlock {
+	return &rlock{lock: lock{object: o, mutex: newMutex(o.space.mem, o.words, &o.space.gates, o.space.gateWord())}}
 }
 
 // Acquire waits for the lock, or takes it once more if the strand and goroutine have it.
@@ -94,6 +98,12 @@ func (r *rlock) releaseHold(h *hold, token uint64) {
 	if r.depth.Add(-1) == 0 {
 		r.lock.release(token)
 	}
+}
+
+// detachHold implements holdable.
+func (r *rlock) detachHold(h *hold, token uint64) {
+	r.keeper.detach(h)
+	r.lock.detach(token)
 }
 
 // abandon implements thing.

@@ -194,6 +194,9 @@ func (s *semaphore) releaseHold(h *hold, _ uint64) {
 	s.permits.release(h.n)
 }
 
+// detachHold implements holdable.
+func (s *semaphore) detachHold(h *hold, _ uint64) { s.keeper.detach(h) }
+
 // abandon implements thing.
 func (s *semaphore) abandon(by *strand.Strand) (any bool) {
 	for _, h := range s.keeper.of(by) {

@@ -1,7 +1,6 @@
 package share
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -18,8 +17,9 @@ var ErrClosed = cell.ErrClosed
 
 // Space is where shared things live, by name. All methods may be called from any goroutine.
 type Space struct {
-	space *space
-	once  sync.Once
+	space    *space
+	closed   *atomic.Bool
+	borrowed bool // it came from another process: not ours to close
 }
 
 // Options say how a space is opened. The zero value is what Local, Open and New use.
@@ -73,10 +73,11 @@ const (
 	kindConditionLock
 	kindBarrier
 	kindRegister
+	kindSpace // no object: for messages
 )
 
 var kindNames = [...]string{
-	"nothing", "lock", "rlock", "semaphore", "bounded semaphore", "event", "condition", "lock of condition", "barrier", "register",
+	"nothing", "lock", "rlock", "semaphore", "bounded semaphore", "event", "condition", "lock of condition", "barrier", "register", "space",
 }
 
 // String is the kind in words.
@@ -113,7 +114,10 @@ func (o *object) base() *object { return o }
 
 // String names the object for a message.
 func (o *object) String() string {
-	return fmt.Sprintf("%v %q of %v", o.kind, o.name, o.space)
+	if o.kind == kindSpace {
+		return o.space.String()
+	}
+	return fmt.Sprintf("%v %q of %v", o.kind, strings.TrimPrefix(o.name, reserved), o.space)
 }
 
 // failed is the error of an operation on the object.
@@ -162,8 +166,10 @@ func (o Options) New() (*Space, error) { return spaces.get(o, file.Random()) }
 // Local makes a space for the goroutines of this process. Another Local is another space.
 func (o Options) Local() *Space {
 	heap := new(cell.Heap)
-	return &Space{space: &space{options: o, mem: heap, store: &heapStore{heap: heap}, opened: 1}}
+	return handleOf(&space{options: o, mem: heap, store: &heapStore{heap: heap}, opened: 1})
 }
+
+func handleOf(s *space) *Space { return &Space{space: s, closed: new(atomic.Bool)} }
 
 // heapStore keeps the objects of a local space: there is nothing to keep, as a space opens
 // each only once.
@@ -277,9 +283,11 @@ func (s *Space) Name() string { return s.space.name }
 // Close ends this process's part in the space: what it holds is given up, who waits here
 // gets ErrClosed. A space that was opened several times is closed with the last Close; a
 // second Close of the same Space does nothing. The last process that closes a space removes it.
-func (s *Space) Close() (err error) {
-	s.once.Do(func() { err = spaces.close(s.space) })
-	return err
+func (s *Space) Close() error {
+	if s.borrowed || s.closed.Swap(true) {
+		return nil
+	}
+	return spaces.close(s.space)
 }
 
 // shut closes the space.
@@ -312,5 +320,3 @@ func (s *space) Reclaim(by *strand.Strand) (held []string, gone bool) {
 	}
 	return held, false
 }
-
-var errUnnamed = errors.New("it is in a local space, which no other process can open: use share.Open or share.New")
