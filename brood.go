@@ -32,6 +32,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/brood-go/brood/internal/atexit"
 	"github.com/brood-go/brood/internal/child"
 	"github.com/brood-go/brood/internal/strand"
 )
@@ -70,6 +71,7 @@ func Main(run func(ctx context.Context) error) {
 	err := run(ctx)
 	joinChildren(ctx)
 	stop()
+	atexit.Run()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

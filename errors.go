@@ -186,6 +186,8 @@ type remote struct {
 	Panic   *PanicError
 	Died    *WorkerDied
 	Timeout *TimeoutError
+	Held    *HeldError
+	Dead    *DeadlockError
 }
 
 // encodeError prepares an error for its way to another process.
@@ -227,6 +229,11 @@ func collectError(err error) (r remote) {
 	if errors.As(err, &timeout) {
 		r.Timeout = &TimeoutError{Task: timeout.Task, Timeout: timeout.Timeout, Killed: timeout.Killed}
 	}
+	var held *HeldError
+	if errors.As(err, &held) {
+		r.Held = &HeldError{Task: held.Task, Held: held.Held}
+	}
+	errors.As(err, &r.Dead)
 	sentinels.RLock()
 	defer sentinels.RUnlock()
 	for name, s := range sentinels.byName {
@@ -265,6 +272,12 @@ func decodeError(b []byte) error {
 	}
 	if r.Timeout != nil {
 		e.known = append(e.known, r.Timeout)
+	}
+	if r.Held != nil {
+		e.known = append(e.known, r.Held)
+	}
+	if r.Dead != nil {
+		e.known = append(e.known, r.Dead)
 	}
 	return e
 }

@@ -40,6 +40,14 @@ type entry struct {
 	serve func(c *served, k wire.Kind, arg []byte) (wire.Kind, []byte, error)
 }
 
+// taskName is what a task of the function is called, also if it was not found.
+func (e *entry) taskName() string {
+	if e == nil {
+		return "a task"
+	}
+	return e.name
+}
+
 // registry is the table of this program's functions. Every process of the program
 // fills it in its package initialisers and seals it in Init, so that all have the
 // same one: a function travels as its place in it.
@@ -253,7 +261,7 @@ func (c *call[A, R]) run(ctx context.Context, encoded bool) {
 		if p := recover(); p != nil {
 			err = newPanicError(c.f.entry.name, p)
 		}
-		if err != nil {
+		if err = takeBack(c.t.ctx.strand, c.f.entry.name, err); err != nil {
 			err = c.t.explain(err)
 		}
 	}()

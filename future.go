@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+
+	"github.com/brood-go/brood/internal/waits"
 )
 
 // Future is the outcome of one task, which may still be to come. Make it with
@@ -41,17 +43,14 @@ func (s State) String() string {
 
 // Result waits for the outcome and returns it: the result, or the error of the
 // task. ctx bounds this wait alone, not the task: when it ends first, its error is
-// returned. A result whose type decodes itself is decoded in that time, too. It may be
+// returned. A task that waits for one which can't begin before it ends, or holds what that one
+// waits for, gets a *DeadlockError. A result whose type decodes itself is decoded in that time, too. It may be
 // called again, and returns the same.
 func (f *Future[R]) Result(ctx context.Context) (R, error) {
 	if !f.t.settled.Load() {
-		select {
-		case <-f.t.doneChan():
-		case <-ctx.Done():
-			if !f.t.settled.Load() {
-				var none R
-				return none, contextError(ctx)
-			}
+		if err := f.t.await(ctx); err != nil {
+			var none R
+			return none, err
 		}
 	}
 	if err := f.t.outcome(ctx); err != nil {
@@ -111,11 +110,11 @@ const (
 
 // Wait waits until as many futures have their outcome as when says, or until ctx
 // ends. It returns those that have it and those that have not, each in the order
-// given; the error is the context's alone.
+// given; the error is the context's, or a *DeadlockError.
 func Wait[R any](ctx context.Context, when When, fs ...*Future[R]) (done, pending []*Future[R], err error) {
 	enough := len(fs) == 0
 	seen := 0
-	for f := range AsCompleted(ctx, fs...) {
+	for f := range completed(ctx, &err, fs) {
 		seen++
 		if enough = seen == len(fs) || when == FirstCompleted || when == FirstError && f.State() == Failed; enough {
 			break
@@ -128,7 +127,7 @@ func Wait[R any](ctx context.Context, when When, fs ...*Future[R]) (done, pendin
 			pending = append(pending, f)
 		}
 	}
-	if !enough {
+	if !enough && err == nil {
 		err = contextError(ctx)
 	}
 	return done, pending, err
@@ -137,6 +136,11 @@ func Wait[R any](ctx context.Context, when When, fs ...*Future[R]) (done, pendin
 // AsCompleted yields the futures in the order in which they get their outcomes,
 // each once. It ends early when ctx does: who has to know looks at ctx.Err().
 func AsCompleted[R any](ctx context.Context, fs ...*Future[R]) iter.Seq[*Future[R]] {
+	return completed(ctx, new(error), fs)
+}
+
+// completed is AsCompleted, and says why it ended early if not because of the context.
+func completed[R any](ctx context.Context, err *error, fs []*Future[R]) iter.Seq[*Future[R]] {
 	return func(yield func(*Future[R]) bool) {
 		left := slices.Clone(fs)
 		completed := make(chan *Future[R], len(left))
@@ -149,9 +153,9 @@ func AsCompleted[R any](ctx context.Context, fs ...*Future[R]) iter.Seq[*Future[
 				f.t.forget(watchers[i])
 			}
 		}()
-		for range left {
-			f := nextCompleted(ctx, completed)
-			if f == nil || !yield(f) {
+		for n := range left {
+			f, e := nextCompleted(ctx, completed, left, n)
+			if *err = e; f == nil || !yield(f) {
 				return
 			}
 		}
@@ -160,16 +164,40 @@ func AsCompleted[R any](ctx context.Context, fs ...*Future[R]) iter.Seq[*Future[
 
 // nextCompleted waits for one until ctx ends, nil then. What is completed comes before
 // that.
-func nextCompleted[R any](ctx context.Context, completed <-chan *Future[R]) *Future[R] {
+func nextCompleted[R any](ctx context.Context, completed <-chan *Future[R], all []*Future[R], delivered int) (*Future[R], error) {
 	select {
 	case f := <-completed:
-		return f
+		return f, nil
 	default:
 	}
+	w, err := awaitsAny(ctx, all, delivered)
+	if err != nil {
+		return nil, err
+	}
+	defer w.End()
 	select {
 	case f := <-completed:
-		return f
+		return f, nil
 	case <-ctx.Done():
-		return nil
+		return nil, nil
 	}
+}
+
+// awaitsAny is awaits for the first of those that are not settled. If more are than were
+// delivered, one is about to arrive.
+func awaitsAny[R any](ctx context.Context, all []*Future[R], delivered int) (*waits.Wait, error) {
+	if !mayBeAwaited(ctx) {
+		return nil, nil
+	}
+	var tasks []*Task
+	for _, f := range all {
+		if f.t.settled.Load() {
+			continue
+		}
+		tasks = append(tasks, &f.t)
+	}
+	if len(tasks) < len(all)-delivered {
+		return nil, nil
+	}
+	return awaits(ctx, false, tasks...)
 }

@@ -40,21 +40,23 @@ type ThreadPool struct {
 
 // threadWorker is a name for the goroutines that take it, one at a time.
 type threadWorker struct {
-	strand *strand.Strand
-	task   atomic.Pointer[Task] // that it runs; set under mu
+	strand    *strand.Strand
+	goroutine uint64               // that it is at present; only its own
+	task      atomic.Pointer[Task] // that it runs; set under mu
 }
 
 // What a pool keeps in a task.
 type poolTask struct {
-	phase   atomic.Int32 // in a ThreadPool
-	waiting bool         // in a ProcessPool's queue and not cancelled; under its mu
-	untaken int8         // how many workers did not even take it
-	crashes int32        // how often a worker died of it, or while it ran it
-	errors  int32        // how often it returned an error
-	host    *host        // in whose ring it is; under the pool's mu
-	payload payload      // the encoded argument, in a ProcessPool
-	raw     rawResult    // the encoded result
-	small   [16]byte     // room for it
+	phase     atomic.Int32  // in a ThreadPool
+	goroutine atomic.Uint64 // that runs it in a ThreadPool, once it runs
+	waiting   bool          // in a ProcessPool's queue and not cancelled; under its mu
+	untaken   int8          // how many workers did not even take it
+	crashes   int32         // how often a worker died of it, or while it ran it
+	errors    int32         // how often it returned an error
+	host      *host         // in whose ring it is; under the pool's mu
+	payload   payload       // the encoded argument, in a ProcessPool
+	raw       rawResult     // the encoded result
+	small     [16]byte      // room for it
 }
 
 // The phases of a task in a pool.
@@ -144,6 +146,7 @@ func (p *ThreadPool) idleWorker() *threadWorker {
 // runtime.Goexit: then another goes on in its place.
 func (p *ThreadPool) work(w *threadWorker) {
 	whole := false
+	w.goroutine = strand.Goroutine()
 	defer func() {
 		if !whole {
 			go p.work(w)
@@ -186,6 +189,7 @@ func (p *ThreadPool) next(w *threadWorker) *Task {
 // run runs one task. What is deferred happens also after runtime.Goexit.
 func (p *ThreadPool) run(w *threadWorker, t *Task) {
 	t.ctx.strand = w.strand
+	t.pool.goroutine.Store(w.goroutine)
 	if t.ctx.parent.Err() != nil { // it ended while this goroutine was busy
 		t.contextEnded()
 	}

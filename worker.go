@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/brood-go/brood/internal/atexit"
 	"github.com/brood-go/brood/internal/link"
 	"github.com/brood-go/brood/internal/strand"
 	"github.com/brood-go/brood/internal/wire"
@@ -58,12 +59,26 @@ type served struct {
 
 // exit ends the process. The hooks of a build with coverage run where they have
 // somewhere to write.
+//
+// Spaces are left first, if that is quick.
 func exit(code int) {
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		atexit.Run()
+	}()
+	select {
+	case <-left:
+	case <-time.After(leaveTime):
+	}
 	if os.Getenv("GOCOVERDIR") != "" {
 		os.Exit(code)
 	}
 	syscall.Exit(code)
 }
+
+// leaveTime bounds what a worker does before it exits. It could be held up by a stopped process.
+const leaveTime = 200 * time.Millisecond
 
 // fatal ends a worker that can't go on. What it says is for who reads its output:
 // the parent learns of the death by itself.
@@ -139,7 +154,8 @@ func (w *workerProcess) initialise() error {
 		return fmt.Errorf("there is no function %d", w.rec.Init)
 	}
 	c := &served{w: w, done: func() {}}
-	c.ctx.parent, c.ctx.strand = background, w.strand
+	// What it acquires is for as long as the worker lives.
+	c.ctx.parent, c.ctx.strand = background, strand.New(strand.Process, w.rec.Name+" initializer")
 	result := make(chan error, 1)
 	go func() { // it may end its goroutine
 		err := ErrGoexit
@@ -258,9 +274,11 @@ func (w *workerProcess) run(frame []byte) {
 
 	var out []byte
 	var kind wire.Kind
+	var e *entry
 	err = ErrGoexit
 	defer func() {
 		c.free()
+		err = takeBack(w.strand, e.taskName(), err)
 		w.answer(c, kind, out, err)
 		w.mu.Lock()
 		w.running = nil
@@ -275,8 +293,7 @@ func (w *workerProcess) run(frame []byte) {
 		err = err2
 		return
 	}
-	e := lookup(req.Func)
-	if e == nil {
+	if e = lookup(req.Func); e == nil {
 		err = fmt.Errorf("brood: there is no function %d", req.Func)
 		return
 	}

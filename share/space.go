@@ -10,6 +10,7 @@ import (
 	"github.com/brood-go/brood/internal/cell"
 	file "github.com/brood-go/brood/internal/space"
 	"github.com/brood-go/brood/internal/strand"
+	"github.com/brood-go/brood/internal/waits"
 )
 
 // ErrClosed is returned for what is in a space that this process has closed.
@@ -217,6 +218,7 @@ func open[T thing](s *space, k kind, name string, p params, make func(o object) 
 
 func find[T thing](s *space, k kind, name string, p params, make func(o object) T) (T, error) {
 	var zero T
+	waits.Arm()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed.Load() {

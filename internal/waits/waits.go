@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/brood-go/brood/internal/strand"
 )
@@ -152,8 +153,24 @@ func Begin(a Agent, all bool, targets ...Target) (*Wait, error) {
 	return w, nil
 }
 
-// End notes that the wait is over.
+// armed says that something is held in this process, or may be.
+var armed atomic.Bool
+
+// Arm notes that from now on something may be held, so that everybody may be waited for.
+func Arm() {
+	if !armed.Load() {
+		armed.Store(true)
+	}
+}
+
+// Armed reports whether Arm was called: if not, nobody but a task can be waited for.
+func Armed() bool { return armed.Load() }
+
+// End notes that the wait is over. A nil Wait was none.
 func (w *Wait) End() {
+	if w == nil {
+		return
+	}
 	table.Lock()
 	defer table.Unlock()
 	w.end()

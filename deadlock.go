@@ -1,0 +1,130 @@
+package brood
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/brood-go/brood/internal/strand"
+	"github.com/brood-go/brood/internal/waits"
+)
+
+// DeadlockError is returned to the one that would close a circle of strands which wait for
+// each other: for locks, or for tasks of a ThreadPool. It is share.DeadlockError.
+type DeadlockError = waits.DeadlockError
+
+// HeldError is the outcome of a task whose function returned while it still held locks or
+// permits of package share. They were taken back: who gets a lock next is told that it was
+// not released.
+type HeldError struct {
+	Task string   // the Func's name
+	Held []string // what it held
+	Err  error    // what the function returned; nil if it returned a result
+}
+
+// Error names what was held.
+func (e *HeldError) Error() string {
+	s := fmt.Sprintf("brood: %s ended while it held %s", e.Task, e.Held[0])
+	if n := len(e.Held) - 1; n > 0 {
+		s += fmt.Sprintf(" and %d more", n)
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap is what the function returned.
+func (e *HeldError) Unwrap() error { return e.Err }
+
+// takeBack takes back what a strand still holds when its function has ended with err, and
+// makes the outcome name it.
+func takeBack(s *strand.Strand, task string, err error) error {
+	if s == nil {
+		return err
+	}
+	if held := strand.End(s); held != nil {
+		return &HeldError{Task: task, Held: held, Err: err}
+	}
+	return err
+}
+
+// awaits notes that the caller is about to wait for one task, or for all of them, and returns an
+// error if it would wait for ever. Only who may be waited for has to: a task, or in a
+// program that uses locks anybody.
+func awaits(ctx context.Context, all bool, tasks ...*Task) (*waits.Wait, error) {
+	if !mayBeAwaited(ctx) {
+		return nil, nil
+	}
+	s := strand.From(ctx)
+	targets := make([]waits.Target, len(tasks))
+	for i, t := range tasks {
+		targets[i] = t
+	}
+	w, err := waits.Begin(waits.Agent{Goroutine: strand.Goroutine(), Strand: s}, all, targets...)
+	if err != nil {
+		return nil, fmt.Errorf("brood: wait: %w", err)
+	}
+	return w, nil
+}
+
+// mayBeAwaited reports whether anybody could wait for the caller.
+func mayBeAwaited(ctx context.Context) bool {
+	if waits.Armed() {
+		return true
+	}
+	s := strand.From(ctx)
+	return s != nil && s.Kind == strand.Task
+}
+
+// await waits until the task is settled, or ctx has ended before.
+func (t *Task) await(ctx context.Context) error {
+	w, err := awaits(ctx, false, t)
+	if err != nil {
+		return err
+	}
+	defer w.End()
+	select {
+	case <-t.doneChan():
+	case <-ctx.Done():
+		if !t.settled.Load() {
+			return contextError(ctx)
+		}
+	}
+	return nil
+}
+
+// Holders implements waits.Target: whoever runs the task or, while it waits in a full
+// ThreadPool, those that run the others.
+func (t *Task) Holders() (goroutines []uint64, known bool) {
+	t.mu.Lock()
+	p, ok := t.place.(*ThreadPool)
+	t.mu.Unlock()
+	if !ok || t.settled.Load() {
+		return nil, false
+	}
+	if t.pool.phase.Load() == phaseRunning {
+		g := t.pool.goroutine.Load()
+		return []uint64{g}, g != 0
+	}
+	return p.busy()
+}
+
+// String implements waits.Target.
+func (t *Task) String() string { return "task " + t.Func() }
+
+// busy is who runs the pool's tasks, known if no worker is free.
+func (p *ThreadPool) busy() (goroutines []uint64, known bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.crew) < p.limit {
+		return nil, false
+	}
+	for _, t := range p.running() {
+		g := t.pool.goroutine.Load()
+		if g == 0 {
+			return nil, false
+		}
+		goroutines = append(goroutines, g)
+	}
+	return goroutines, len(goroutines) == len(p.crew)
+}
