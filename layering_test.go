@@ -70,6 +70,7 @@ var layers = []layer{
 
 // testImports are what tests may add.
 var testImports = map[string][]string{
+	"":           {"/share"},                // handles in arguments
 	"/batch":     {""},                      // brood.Init
 	"/cmd/brood": {"", "/internal/journal"}, // the crash test compares the journal with the facts
 
