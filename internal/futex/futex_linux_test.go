@@ -120,3 +120,36 @@ func BenchmarkWakeNobody(b *testing.B) {
 		Wake(w, 1)
 	}
 }
+
+// A mask tells sleepers apart; Wake takes them all.
+func TestMask(t *testing.T) {
+	var w atomic.Uint32
+	if woken, err := WaitMask(&w, 1, 1); woken || err != nil {
+		t.Errorf("WaitMask for a word that has changed: %v, %v", woken, err)
+	}
+	type result struct {
+		mask  uint32
+		woken bool
+		err   error
+	}
+	done := make(chan result, 2)
+	sleep := func(mask uint32) {
+		woken, err := WaitMask(&w, 0, mask)
+		done <- result{mask, woken, err}
+	}
+	go sleep(1)
+	go sleep(4)
+	for WakeMask(&w, All, 4) == 0 {
+	}
+	if r := <-done; r != (result{4, true, nil}) {
+		t.Errorf("waking 4 gives %+v", r)
+	}
+	if n := WakeMask(&w, All, 2|4|8); n != 0 {
+		t.Errorf("%d sleepers have a bit that nobody has", n)
+	}
+	for Wake(&w, 1) == 0 {
+	}
+	if r := <-done; r != (result{1, true, nil}) {
+		t.Errorf("waking all gives %+v", r)
+	}
+}

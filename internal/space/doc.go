@@ -32,6 +32,7 @@
 //     away again. So an ID is used once in the life of a space.
 //   - A slot's pid is 0 unless the whole slot is valid for its generation.
 //   - Units below next are given away, all above are zeros. Units never come back.
+//   - The unit that next names begins within the file or at its end.
 //   - Storage is allocated up to the file's size, and nothing touches memory beyond it. The
 //     size comes from fstat, never from a word.
 //   - A record that a bucket or a record names is whole and stays as it is, its words aside.
@@ -68,7 +69,7 @@
 // kernel; the others are parked on channels. Joining them, and the chief's leaving, happen
 // under one mutex. A chief that leaves, for whatever reason, looks at the word under the
 // mutex and wakes all parked ones whose old differs from it, and simply all if it was
-// woken itself. If any are left it makes the first of them the chief, which
+// woken and not interrupted. If any are left it makes the first of them the chief, which
 // compares in the kernel again. So a parked goroutine's word can't have changed unless
 // a chief is on its way to see that: either the chief was asleep with the same or an
 // older value, and the Wake that belongs to the change reaches it as it would reach

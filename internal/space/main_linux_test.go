@@ -3,6 +3,7 @@ package space
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -32,6 +33,8 @@ func TestMain(m *testing.M) {
 		storm(os.Args[1], os.Args[2])
 	case "full":
 		full(os.Args[1])
+	case "create":
+		create(os.Args[1], os.Args[2])
 	case "idle": // a child that was given nothing, and stays
 		_, _ = io.Copy(io.Discard, os.Stdin)
 	}
@@ -110,6 +113,14 @@ func serve(dir, name string) {
 			for w, d := o.Word(n), f.Watch(); err == nil && w.Load() == 0; d = f.Watch() {
 				err = f.Wait(context.Background(), w, 0, d)
 			}
+		case "pong": // change 1 back into 0, until there is a 3
+			for w, d := o.Word(0), f.Watch(); w.Load() != 3; {
+				if w.CompareAndSwap(1, 0) {
+					f.Wake(w, 1)
+				} else {
+					err = errors.Join(err, f.Wait(context.Background(), w, 0, d))
+				}
+			}
 		case "exec": // become another program
 			os.Setenv(roleVar, "idle")
 			err = syscall.Exec("/proc/self/exe", os.Args, os.Environ())
@@ -119,11 +130,12 @@ func serve(dir, name string) {
 			cmd.Stdin = os.NewFile(3, "input")
 			err = cmd.Start()
 		}
-		if err != nil {
+		answer, err2 := peerWork(f, o, words[0], n)
+		if err = errors.Join(err, err2); err != nil {
 			fmt.Println("error", err)
 			os.Exit(1)
 		}
-		fmt.Println("done")
+		fmt.Println(answer)
 	}
 }
 

@@ -111,6 +111,7 @@ func (m *member) lead(ctx context.Context, p *atomic.Uint64, s *sleeper) error {
 	}
 	s.left.Store(1)
 	if s.stop.Load() {
+		woken = false // by the interrupter, who means nobody else
 		futex.Wake(&s.left, futex.All)
 	}
 	free := unhook == nil || unhook() // otherwise the interrupter may still look at s

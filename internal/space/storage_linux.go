@@ -77,7 +77,7 @@ func (s *storage) claim() (index uint64, off int, err error) {
 	for {
 		index = next.Load()
 		switch {
-		case s.file.Closed():
+		case s.file.Closed(): // and next may be 0
 			return 0, 0, cell.ErrClosed
 		case index < firstUnit || index > endUnit:
 			return 0, 0, fmt.Errorf("space: %s: next unit is %d: %w", s.path, index, ErrCorrupt)
@@ -85,6 +85,9 @@ func (s *storage) claim() (index uint64, off int, err error) {
 			return 0, 0, fmt.Errorf("space: %s: %d MiB for objects and what they hold is the limit: %w", s.path, MaxSize>>20, ErrFull)
 		}
 		off = int(index) * unitSize
+		if !s.has(int64(off)) { // nobody gives a unit away without storage
+			return 0, 0, fmt.Errorf("space: %s: next unit is %d, beyond the file's end: %w", s.path, index, ErrCorrupt)
+		}
 		if err := s.ensure(int64(off) + unitSize); err != nil {
 			return 0, 0, err
 		}
