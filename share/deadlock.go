@@ -20,15 +20,25 @@ type DeadlockError = waits.DeadlockError
 type DeadlockEdge = waits.Edge
 
 // block notes that the caller is about to sleep until it gets t.
-func (s *space) block(ctx context.Context, t waits.Target) (end func(), err error) {
-	if s.options.NoDeadlockDetection {
-		return func() {}, nil
+func (s *space) block(ctx context.Context, t target) (end func(), err error) {
+	var w *waits.Wait
+	if !s.options.NoDeadlockDetection {
+		w, err = waits.Begin(waits.Agent{Goroutine: strand.Goroutine(), Strand: strand.From(ctx)}, false, t)
 	}
-	w, err := waits.Begin(waits.Agent{Goroutine: strand.Goroutine(), Strand: strand.From(ctx)}, false, t)
 	if err != nil {
 		return nil, err
 	}
-	return w.End, nil
+	bit := s.sleeping(t.base())
+	return func() {
+		s.awake(bit)
+		w.End()
+	}, nil
+}
+
+// target is a thing that somebody may hold.
+type target interface {
+	waits.Target
+	thing
 }
 
 // Holders implements waits.Target.

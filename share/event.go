@@ -54,8 +54,13 @@ func (e *Event) Wait(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return e.e.failed("wait for", context.Cause(ctx))
 	}
-	if err := e.e.wait(ctx); err != nil {
-		return e.e.failed("wait for", err)
+	if first := e.e.word.Load(); first&flagSet == 0 {
+		bit := e.e.space.sleeping(&e.e.object)
+		err := e.e.waitSince(ctx, first&flagCounted)
+		e.e.space.awake(bit)
+		if err != nil {
+			return e.e.failed("wait for", err)
+		}
 	}
 	if e.e.space.closed.Load() {
 		return e.e.failed("wait for", ErrClosed)

@@ -32,7 +32,7 @@ func TestExploreFlag(t *testing.T) {
 					if i == 0 {
 						ctx = p.Context()
 					}
-					if err := f.wait(ctx); err != nil && i > 0 {
+					if err := f.waitSince(ctx, f.word.Load()&flagCounted); err != nil && i > 0 {
 						w.Fail("%v", err)
 					}
 				})

@@ -71,11 +71,6 @@ func (f *flag) clear() {
 
 func (f *flag) isSet() bool { return f.word.Load()&flagSet != 0 }
 
-// wait returns when the flag is set, or was set since.
-func (f *flag) wait(ctx context.Context) error {
-	return f.waitSince(ctx, f.word.Load()&flagCounted)
-}
-
 // waitSince returns when the flag is set, or was set since it had the given count.
 func (f *flag) waitSince(ctx context.Context, first uint64) error {
 	for looked := false; ; {

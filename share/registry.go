@@ -42,14 +42,17 @@ func (r *registry) borrow(o Options, name string) (*space, error) {
 	return r.find(o, name, func(*space) {})
 }
 
+// dir is the directory of spaces.
+func (o Options) dir() (string, error) {
+	if o.Dir == "" {
+		return file.Dir()
+	}
+	return filepath.Abs(o.Dir)
+}
+
 // find finds a space open and calls again, or opens it.
 func (r *registry) find(o Options, name string, again func(*space)) (_ *space, err error) {
-	if o.Dir == "" {
-		o.Dir, err = file.Dir()
-	} else {
-		o.Dir, err = filepath.Abs(o.Dir)
-	}
-	if err != nil {
+	if o.Dir, err = o.dir(); err != nil {
 		return nil, err
 	}
 	r.mu.Lock()

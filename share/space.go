@@ -41,6 +41,7 @@ type space struct {
 	mem      cell.Extender
 	store    store
 	register *register // nil for a local one
+	sleepers *sleepers // the same
 	gates    cell.Heap // where goroutines of this process queue up
 	closed   atomic.Bool
 
@@ -74,11 +75,12 @@ const (
 	kindConditionLock
 	kindBarrier
 	kindRegister
+	kindSleepers
 	kindSpace // no object: for messages
 )
 
 var kindNames = [...]string{
-	"nothing", "lock", "rlock", "semaphore", "bounded semaphore", "event", "condition", "lock of condition", "barrier", "register", "space",
+	"nothing", "lock", "rlock", "semaphore", "bounded semaphore", "event", "condition", "lock of condition", "barrier", "register", "sleepers", "space",
 }
 
 // String is the kind in words.

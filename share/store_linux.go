@@ -20,6 +20,9 @@ func openStore(s *space) error {
 		return err
 	}
 	s.mem, s.store = f, &fileStore{s, f}
+	if err := s.openSleepers(); err != nil {
+		return errors.Join(err, f.Close())
+	}
 	if s.options.NoDeadlockDetection {
 		return nil
 	}

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
+	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -11,11 +15,52 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/brood-go/brood"
+	"github.com/brood-go/brood/share"
 )
 
 func TestMain(m *testing.M) {
 	brood.Init() // the scripts' brood is this test binary, and so is its warden
-	testscript.Main(m, map[string]func(){"brood": main})
+	testscript.Main(m, map[string]func(){"brood": main, "hold": hold})
+}
+
+// hold is the script program "hold SPACE": it takes part in a space, takes a lock, two permits of
+// three and an event, sets what it is given as ready, and waits until its input ends.
+func hold() {
+	brood.Init()
+	must := func(err error) {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	ctx := context.Background()
+	space, err := share.Open(os.Args[1])
+	must(err)
+	lock, err := space.Lock("door")
+	must(err)
+	sem, err := space.BoundedSemaphore("places", 3)
+	must(err)
+	event, err := space.Event("bus")
+	must(err)
+	g, err := lock.Acquire(ctx)
+	must(err)
+	p, err := sem.AcquireN(ctx, 2)
+	must(err)
+	if len(os.Args) > 2 {
+		go event.Wait(ctx)
+		for { // until somebody waits
+			info, err := share.Inspect(os.Args[1])
+			must(err)
+			if i := slices.IndexFunc(info.Objects, func(o share.ObjectInfo) bool { return o.Name == "bus" }); len(info.Objects[i].Waiters) > 0 {
+				break
+			}
+		}
+		must(os.WriteFile(os.Args[2], nil, 0o600))
+	}
+	io.Copy(io.Discard, os.Stdin)
+	p.Release()
+	g.Release()
+	must(space.Close())
 }
 
 // TestScript runs the command as people do. Each script leaves the directory
@@ -34,6 +79,7 @@ func TestScript(t *testing.T) {
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("LC_ALL", "C")
 			e.Setenv("SHELL", "/bin/sh")
+			e.Setenv("BROOD_SPACE_DIR", filepath.Join(e.WorkDir, ".spaces"))
 			e.Defer(func() {
 				left, err := os.ReadDir(tmp)
 				if err != nil || len(left) > 0 {
