@@ -1,0 +1,71 @@
+//go:build linux
+
+package examples_test
+
+import (
+	"strings"
+	"testing"
+)
+
+// Without the lock tickets are sold that are not there, with it every ticket once.
+func TestTickets(t *testing.T) {
+	o := play(t, "tickets")
+	if n := o.ints(`without a lock: (\d+) tickets, (\d+) sold`); n[1] <= n[0] {
+		t.Errorf("%d tickets, %d sold without a lock: none too many", n[0], n[1])
+	}
+	if n := o.ints(`with a lock: (\d+) tickets, (\d+) sold`); n[1] != n[0] {
+		t.Errorf("%d tickets, %d sold with a lock", n[0], n[1])
+	}
+}
+
+// One of the two is told, with names, and the other finishes.
+func TestDeadlock(t *testing.T) {
+	o := play(t, "deadlock")
+	_, ate := o.find(`(Ann|Bob) ate`)
+	_, told := o.find(`(Ann|Bob) did not eat: (deadlock: .*)`)
+	if ate[0] == told[0] {
+		t.Errorf("%s both ate and did not", ate[0])
+	}
+	for _, name := range []string{`process "Ann"`, `process "Bob"`, `lock "knife"`, `lock "fork"`} {
+		if !strings.Contains(told[1], name) {
+			t.Errorf("the error does not name %s: %s", name, told[1])
+		}
+	}
+}
+
+// Its owner takes it again; another gets in only at count zero.
+func TestRLock(t *testing.T) {
+	o := play(t, "rlock")
+	o.find("Ann ate")
+	o.find("Bob ate")
+	o.find("we have it 2 times: another process gets in: false")
+	o.find("we have it 1 times: another process gets in: false")
+	o.find("we have it 0 times: another process gets in: true")
+}
+
+// Never more than five are inside, all but the broken one are served, and its place is free.
+func TestParking(t *testing.T) {
+	o := play(t, "parking")
+	o.find("car 7 broke down on its place")
+	o.find("cars that were served: 24")
+	if n := o.ints(`cars inside at once, at most: (\d+)`); n[0] > 5 || n[0] < 1 {
+		t.Errorf("%d inside at once", n[0])
+	}
+	o.find("free places in the end: 5 of 5")
+}
+
+// None boards before the bus comes, all board after.
+func TestBus(t *testing.T) {
+	o := play(t, "bus")
+	o.find("boarded before the bus came: 0")
+	o.find("boarded after it came: 10")
+}
+
+// Without the lock nearly all updates are lost, with it none.
+func TestLostUpdate(t *testing.T) {
+	o := play(t, "lost_update")
+	if n := o.ints(`without a lock: 180 threads took one each off 180, and (\d+) are left`); n[0] < 100 || n[0] > 179 {
+		t.Errorf("%d left without a lock, want about 179", n[0])
+	}
+	o.find("with a lock: 180 threads took one each off 180, and 0 are left")
+}
