@@ -24,6 +24,13 @@ const (
 
 // set notes the holder. Its space is told of a strand that it has not seen here last.
 func (h *holder) set(s *strand.Strand, token uint64, k strand.Keeper) {
+	if s != nil || h.strand.Load() != nil {
+		h.setStrand(s, k)
+	}
+	h.who.Store(strand.Goroutine()<<tokenBits | token&tokenMask)
+}
+
+func (h *holder) setStrand(s *strand.Strand, k strand.Keeper) {
 	if h.strand.Load() != s {
 		h.strand.Store(s)
 		if s != nil {
@@ -32,7 +39,6 @@ func (h *holder) set(s *strand.Strand, token uint64, k strand.Keeper) {
 	} else if s != nil {
 		strand.StillHolds(s)
 	}
-	h.who.Store(strand.Goroutine()<<tokenBits | token&tokenMask)
 }
 
 // get is the goroutine and the strand that have the lock with a token, if that is known

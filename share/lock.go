@@ -46,8 +46,11 @@ func (l *Lock) TryAcquire() (Guard, bool) { return l.l.tryAcquire(nil) }
 func (l *lock) acquire(ctx context.Context) (Guard, error) {
 	if ctx.Err() == nil {
 		if s := l.state.Load(); s&^turnMask == 0 && l.state.CompareAndSwap(s, s|l.mine) && !l.space.closed.Load() {
-			token := l.token(s)
-			l.holder.set(strand.From(ctx), token, l.space)
+			token := tokenOf(l.epoch.Load(), s)
+			if by := strand.From(ctx); by != nil || l.holder.strand.Load() != nil {
+				l.holder.setStrand(by, l.space)
+			}
+			l.holder.who.Store(strand.Goroutine()<<tokenBits | token&tokenMask)
 			l.shadow.Acquire()
 			return Guard{l, token}, nil
 		}

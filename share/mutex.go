@@ -137,8 +137,10 @@ func owner(state uint64) cell.ID { return cell.ID(state >> 32) }
 func owned(id cell.ID) uint64 { return uint64(id) << 32 }
 
 // token is the token of a state's owner. Only that owner can tell.
-func (m *mutex) token(state uint64) uint64 {
-	return m.epoch.Load()<<turnBits + (state&turnMask)>>flagBits + 1
+func (m *mutex) token(state uint64) uint64 { return tokenOf(m.epoch.Load(), state) }
+
+func tokenOf(epoch, state uint64) uint64 {
+	return epoch<<turnBits + (state&turnMask)>>flagBits + 1
 }
 
 // tryFast takes a lock that is free and clean.
@@ -316,7 +318,7 @@ func (m *mutex) holds(token uint64) bool {
 // properly.
 func (m *mutex) unlock(token uint64, dirty bool) bool {
 	s := m.state.Load()
-	if turn := s & turnMask; s == m.mine|turn && turn != turnMask && !dirty && m.token(s) == token && m.state.CompareAndSwap(s, turn+oneTurn) {
+	if turn := s & turnMask; s == m.mine|turn && turn != turnMask && !dirty && tokenOf(m.epoch.Load(), s) == token && m.state.CompareAndSwap(s, turn+oneTurn) {
 		return true
 	}
 	return m.unlockSlow(token, dirty)

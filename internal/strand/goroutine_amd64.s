@@ -5,3 +5,15 @@ TEXT ·current(SB), NOSPLIT, $0-8
 	MOVQ (TLS), AX
 	MOVQ AX, ret+0(FP)
 	RET
+
+// func number() uint64
+TEXT ·number(SB), NOSPLIT, $0-8
+	MOVQ ·offset(SB), CX
+	XORQ AX, AX
+	CMPQ CX, $1
+	JLS  none
+	MOVQ (TLS), AX
+	MOVQ (AX)(CX*1), AX
+none:
+	MOVQ AX, ret+0(FP)
+	RET
