@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/brood-go/brood/internal/link"
+	"github.com/brood-go/brood/internal/waits"
 	"github.com/brood-go/brood/internal/wire"
 )
 
@@ -105,7 +106,12 @@ func (p *pool) callDirect(ctx context.Context, t *Task) {
 	}
 	h.ring()
 	if mine {
+		w, err := awaits(ctx, false, t)
+		if err != nil {
+			ctx = ended // the wait for the future will say why
+		}
 		h.readFor(ctx, t)
+		w.End()
 	}
 }
 
@@ -181,6 +187,9 @@ func (p *pool) put(h *host, t *Task) bool {
 	req := wire.Request{ID: p.nextID, Func: t.body.fn().index, Kind: y.kind}
 	if d := t.ctx.deadline; !d.IsZero() {
 		req.Deadline = d.UnixNano()
+	}
+	if waits.Armed() {
+		req.Tag = t.tag()
 	}
 	body := y.inline
 	if y.held != nil {

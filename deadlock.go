@@ -109,6 +109,34 @@ func (t *Task) Holders() (goroutines []uint64, known bool) {
 	return p.busy()
 }
 
+// Extend implements waits.Foreign: a task in a process of its own may wait there for what its
+// caller holds here.
+func (t *Task) Extend(dependents []waits.Agent) (withdraw func(), err error) {
+	t.mu.Lock()
+	_, ok := t.place.(*pool)
+	t.mu.Unlock()
+	if !ok || t.settled.Load() {
+		return nil, nil
+	}
+	return waits.Tell(dependents, t.tag(), t.String())
+}
+
+// tag names the task for this process and the one that runs it.
+func (t *Task) tag() uint64 {
+	if tag := t.pool.tag.Load(); tag != 0 {
+		return tag
+	}
+	t.pool.tag.CompareAndSwap(0, waits.NewTag())
+	return t.pool.tag.Load()
+}
+
+// ended is a context that has ended.
+var ended = func() context.Context {
+	ctx, end := context.WithCancel(background)
+	end()
+	return ctx
+}()
+
 // String implements waits.Target.
 func (t *Task) String() string { return "task " + t.Func() }
 

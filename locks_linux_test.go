@@ -208,3 +208,39 @@ func TestLockAndFuture(t *testing.T) {
 	}
 	g.Release()
 }
+
+// A caller that holds a lock waits for a task in a worker, which waits for the lock.
+func TestCallUnderLock(t *testing.T) {
+	for _, e := range executors {
+		for _, way := range []string{"call", "future"} {
+			t.Run(e.name+"/"+way, func(t *testing.T) {
+				watchdog(t, time.Minute)
+				space := newSpace(t)
+				lock, err := space.Lock("l")
+				if err != nil {
+					t.Fatal(err)
+				}
+				p := e.new(t, PoolOptions{Workers: 2})
+				for i := range 20 {
+					g, err := lock.Acquire(t.Context())
+					if err != nil {
+						t.Fatal(err)
+					}
+					if way == "call" {
+						_, err = holdFunc.Call(t.Context(), p, lockArg{Lock: lock})
+					} else {
+						_, err = holdFunc.Submit(t.Context(), p, lockArg{Lock: lock}).Result(t.Context())
+					}
+					var d *DeadlockError
+					if !errors.As(err, &d) || len(d.Edges) != 2 {
+						t.Errorf("round %d: %v, want a deadlock of two", i, err)
+					}
+					g.Release()
+				}
+				if _, err := holdFunc.Call(t.Context(), p, lockArg{Lock: lock}); err != nil {
+					t.Errorf("in the end: %v", err)
+				}
+			})
+		}
+	}
+}

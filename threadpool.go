@@ -49,6 +49,7 @@ type threadWorker struct {
 type poolTask struct {
 	phase     atomic.Int32  // in a ThreadPool
 	goroutine atomic.Uint64 // that runs it in a ThreadPool, once it runs
+	tag       atomic.Uint64 // see Task.tag; 0 until somebody asks
 	waiting   bool          // in a ProcessPool's queue and not cancelled; under its mu
 	untaken   int8          // how many workers did not even take it
 	crashes   int32         // how often a worker died of it, or while it ran it

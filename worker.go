@@ -17,6 +17,7 @@ import (
 	"github.com/brood-go/brood/internal/atexit"
 	"github.com/brood-go/brood/internal/link"
 	"github.com/brood-go/brood/internal/strand"
+	"github.com/brood-go/brood/internal/waits"
 	"github.com/brood-go/brood/internal/wire"
 )
 
@@ -288,6 +289,9 @@ func (w *workerProcess) run(frame []byte) {
 			w.finish(err)
 		}
 	}()
+	if req.Tag != 0 {
+		defer waits.Run(req.Tag)()
+	}
 	arg, err2 := w.argument(c, body)
 	if err2 != nil {
 		err = err2

@@ -52,7 +52,7 @@ func (l *lock) Holders() (goroutines []uint64, known bool) {
 
 // Extend implements waits.Foreign.
 func (l *lock) Extend(dependents []waits.Agent) (withdraw func(), err error) {
-	return l.space.extend(l, dependents)
+	return l.space.extend(l.index, l.String(), dependents)
 }
 
 // Holders implements waits.Target. To a semaphore that grows anybody may post a permit.
@@ -77,15 +77,36 @@ func (s *semaphore) Extend(dependents []waits.Agent) (withdraw func(), err error
 	if !s.bounded {
 		return nil, nil
 	}
-	return s.space.extend(s, dependents)
+	return s.space.extend(s.index, s.String(), dependents)
+}
+
+// Tell implements waits.Abroad.
+func (s *space) Tell(dependents []waits.Agent, tag uint64, task string) (withdraw func(), err error) {
+	return s.extend(tag, task, dependents)
 }
 
 // stake is what one goroutine holds of a thing: the low half of a lock's token, or a
-// number of permits.
+// number of permits. Or it is a task that it runs, and others wait for: then index is its
+// tag.
 type stake struct {
 	index uint64
 	what  uint32
 	agent waits.Agent
+}
+
+// pack is a stake in a word.
+func (s stake) pack() uint64 {
+	if s.index&waits.TagBit != 0 {
+		return s.index
+	}
+	return s.index<<32 | uint64(s.what)
+}
+
+func unpack(word uint64) (index uint64, what uint32) {
+	if word&waits.TagBit != 0 {
+		return word, 0
+	}
+	return word >> 32, uint32(word)
 }
 
 // stakes are what a lock's holder has of it, if it is one of the agents.
@@ -126,8 +147,9 @@ func (s *semaphore) stakes(agents []waits.Agent) (all []stake) {
 // eight words:
 //
 //	0    the participant's ID in the high half, and 1: 0 if the record is free
-//	1    high half: the object that is held; low half: the lock's token, or the permits
-//	2    the object that is waited for
+//	1    high half: the object that is held; low half: the lock's token, or the permits. Or
+//	     the tag of a task that the strand runs: a caller that waits for it can't go on either
+//	2    the object, or the task, that is waited for
 //	3    the goroutine
 //	4–7  the strand's name
 //
@@ -209,7 +231,7 @@ func (r *register) write(s stake, waitsFor uint64) ([]cell.Word, error) {
 			continue
 		}
 		words[0].Store(0)
-		words[1].Store(s.index<<32 | uint64(s.what))
+		words[1].Store(s.pack())
 		words[2].Store(waitsFor)
 		words[3].Store(s.agent.Goroutine)
 		for j, v := range packName(s.agent) {
@@ -257,29 +279,39 @@ func (r *register) records(own [][]cell.Word) (all []record) {
 		if w == 0 || !r.latch.mem.Alive(owner(w)) {
 			continue
 		}
-		held := words[1].Load()
+		held, what := unpack(words[1].Load())
 		all = append(all, record{
-			id: owner(w), held: held >> 32, what: uint32(held), waits: words[2].Load(),
+			id: owner(w), held: held, what: what, waits: words[2].Load(),
 			who: fmt.Sprintf("%s (goroutine %d)", unpackName(words[4:]), words[3].Load()),
 			own: slices.ContainsFunc(own, func(o []cell.Word) bool { return o[0] == words[0] }),
 		})
 	}
 }
 
-// extend tells the other processes of the space what the agents hold in it, who can't go
-// on before one of them gets t.
-func (s *space) extend(t thing, agents []waits.Agent) (withdraw func(), err error) {
-	if s.register == nil {
-		return nil, nil
+// stakes are what agents hold in the space, and the tasks that they run.
+func (s *space) stakes(agents []waits.Agent) (stakes []stake) {
+	for _, a := range agents {
+		if tag := waits.Running(a); tag != 0 {
+			stakes = append(stakes, stake{tag, 0, a})
+		}
 	}
 	s.mu.Lock()
-	var stakes []stake
+	defer s.mu.Unlock()
 	for _, x := range s.things {
 		if h, ok := x.(interface{ stakes([]waits.Agent) []stake }); ok {
 			stakes = append(stakes, h.stakes(agents)...)
 		}
 	}
-	s.mu.Unlock()
+	return stakes
+}
+
+// extend tells the other processes of the space what the agents have in it, who can't go on
+// before one of them gets the object, or the task, of an index.
+func (s *space) extend(index uint64, name string, agents []waits.Agent) (withdraw func(), err error) {
+	if s.register == nil {
+		return nil, nil
+	}
+	stakes := s.stakes(agents)
 	if len(stakes) == 0 {
 		return nil, nil
 	}
@@ -297,25 +329,24 @@ func (s *space) extend(t thing, agents []waits.Agent) (withdraw func(), err erro
 		}
 	}
 	for _, x := range stakes {
-		words, err := s.register.write(x, t.base().index)
+		words, err := s.register.write(x, index)
 		if err != nil {
 			break // it sleeps without having been noted
 		}
 		own = append(own, words)
 	}
-	if e := s.findCircle(t, agents[0], s.register.records(own)); e != nil {
+	if e := s.findCircle(index, name, agents[0], s.register.records(own)); e != nil {
 		withdraw()
 		return nil, e
 	}
 	return withdraw, nil
 }
 
-// findCircle follows t's holder, what that one waits for, its holder, and so on, to one of
-// the caller's own.
-func (s *space) findCircle(t thing, who waits.Agent, records []record) error {
+// findCircle follows the holder of an object, what that one waits for, its holder, and so on,
+// to one of the caller's own.
+func (s *space) findCircle(at uint64, name string, who waits.Agent, records []record) error {
 	stuck := s.stuckObjects(records)
-	e := &DeadlockError{Edges: []DeadlockEdge{{Strand: who.String(), PID: s.pid(s.mem.Self()), Waits: t.base().String()}}}
-	at := t.base().index
+	e := &DeadlockError{Edges: []DeadlockEdge{{Strand: who.String(), PID: s.pid(s.mem.Self()), Waits: name}}}
 	for range len(records) + 1 {
 		holders := stuck[at]
 		if len(holders) == 0 {
@@ -323,7 +354,7 @@ func (s *space) findCircle(t thing, who waits.Agent, records []record) error {
 		}
 		r := holders[0]
 		if i := slices.IndexFunc(holders, func(r record) bool { return r.own }); i >= 0 {
-			if len(e.Edges) == 1 && at == t.base().index {
+			if len(e.Edges) == 1 {
 				return nil // permits that may have been handed on
 			}
 			return e
@@ -361,6 +392,9 @@ func (s *space) stuckObjects(records []record) map[uint64][]record {
 // allHolders is those of the records that are true of the object as it is now, if they
 // account for all who hold it.
 func (s *space) allHolders(index uint64, records []record) []record {
+	if index&waits.TagBit != 0 {
+		return records // of whoever runs the task
+	}
 	o, ok := s.store.object(index)
 	if !ok {
 		return nil
@@ -393,6 +427,9 @@ func (s *space) allHolders(index uint64, records []record) []record {
 
 // objectName names an object of the space for a message.
 func (s *space) objectName(index uint64) string {
+	if index&waits.TagBit != 0 {
+		return "a task in another process"
+	}
 	o, ok := s.store.object(index)
 	if !ok {
 		return fmt.Sprintf("object %d of %v", index, s)

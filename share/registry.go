@@ -7,6 +7,7 @@ import (
 
 	"github.com/brood-go/brood/internal/atexit"
 	file "github.com/brood-go/brood/internal/space"
+	"github.com/brood-go/brood/internal/waits"
 )
 
 // registry is the named spaces that this process has open, each once.
@@ -70,6 +71,9 @@ func (r *registry) find(o Options, name string, again func(*space)) (_ *space, e
 		r.open = make(map[place]*space)
 	}
 	r.open[at] = s
+	if s.register != nil {
+		waits.Enter(s)
+	}
 	return s, nil
 }
 

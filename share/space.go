@@ -296,6 +296,7 @@ func (s *Space) Close() error {
 
 // shut closes the space.
 func (s *space) shut() error {
+	waits.Leave(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed.Store(true)

@@ -14,7 +14,8 @@ type Request struct {
 	Func     uint32 // its place in the table of functions, which both sides share
 	Kind     Kind   // of the argument
 	Where    Where
-	Deadline int64 // Unix nanoseconds, 0 for none
+	Deadline int64  // Unix nanoseconds, 0 for none
+	Tag      uint64 // names the task among all processes for those who wait for it; 0 if it has none
 }
 
 // Where says where the value of a message is.
@@ -29,14 +30,15 @@ const (
 )
 
 // RequestSize is the size of a Request.
-const RequestSize = 24
+const RequestSize = 32
 
 // Append appends the head.
 func (r *Request) Append(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint64(b, r.ID)
 	b = binary.LittleEndian.AppendUint32(b, r.Func)
 	b = append(b, byte(r.Kind), byte(r.Where), 0, 0)
-	return binary.LittleEndian.AppendUint64(b, uint64(r.Deadline))
+	b = binary.LittleEndian.AppendUint64(b, uint64(r.Deadline))
+	return binary.LittleEndian.AppendUint64(b, r.Tag)
 }
 
 // ParseRequest reads a head and returns the body behind it.
@@ -47,6 +49,7 @@ func ParseRequest(b []byte) (r Request, body []byte, err error) {
 	r = Request{
 		ID: binary.LittleEndian.Uint64(b), Func: binary.LittleEndian.Uint32(b[8:]),
 		Kind: Kind(b[12]), Where: Where(b[13]), Deadline: int64(binary.LittleEndian.Uint64(b[16:])),
+		Tag: binary.LittleEndian.Uint64(b[24:]),
 	}
 	if r.Kind > CBOR || r.Where > Apart {
 		return r, nil, fmt.Errorf("wire: a request with kind %d at place %d", r.Kind, r.Where)
