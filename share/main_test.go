@@ -13,6 +13,7 @@ var long = os.Getenv("BROOD_LONG") != ""
 
 // TestMain gives the tests a directory of spaces of their own, and looks what they leave.
 func TestMain(m *testing.M) {
+	playRole()
 	dir, err := os.MkdirTemp("/dev/shm", "brood-share-test-")
 	if err != nil {
 		dir, err = os.MkdirTemp("", "brood-share-test-")
