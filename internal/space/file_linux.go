@@ -260,7 +260,7 @@ func (m *member) leave() error {
 // View is a look at a space from outside. Who looks is no participant, and so keeps neither
 // the space nor its name alive; and since a space's file is never made shorter, only
 // unlinked, the memory stays good to look at. Words must not be written: they are mapped for
-// reading.
+// reading. Object opens what there is, and makes nothing.
 type View struct {
 	*storage
 	name string

@@ -286,6 +286,13 @@ func TestPeekAndRemove(t *testing.T) {
 			t.Errorf("object %s of kind %d", o.Name(), o.Kind())
 		}
 	}
+	if o, err := v.Object(1, "test", [2]uint64{}); err != nil || o.Word(2).Load() != 5 {
+		t.Errorf("an object seen from outside: %v", err)
+	}
+	_, err = v.Object(1, "new", [2]uint64{})
+	if _, eerr := v.Extend(); !errors.Is(err, errors.ErrUnsupported) || !errors.Is(eerr, errors.ErrUnsupported) {
+		t.Errorf("making an object from outside: %v, an extent: %v", err, eerr)
+	}
 	err = Remove(dir, "x", false)
 	if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), f.Participants()[0].String()) {
 		t.Errorf("removing a space in use: %v", err)

@@ -3,8 +3,11 @@ package space
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -211,6 +214,43 @@ func TestClose(t *testing.T) {
 	}
 }
 
+// The addresses of a closed space are given back when nothing refers to it.
+func TestAddresses(t *testing.T) {
+	mapped := func() (n uint64) {
+		text, err := os.ReadFile("/proc/self/maps")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			var from, to uint64
+			if _, err := fmt.Sscanf(line, "%x-%x", &from, &to); err == nil {
+				n += to - from
+			}
+		}
+		return n
+	}
+	dir, before := testDir(t), mapped()
+	const n = 20
+	for range n {
+		f, err := Open(dir, "addresses")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := object(t, f).Word(0)
+		f.Close()
+		w.Store(1) // into zeros of our own
+		if v := w.Load(); v != 1 {
+			t.Errorf("the word is %d", v)
+		}
+		runtime.KeepAlive(f)
+	}
+	for ctx := within(t); mapped() > before+n*MaxSize/2; runtime.GC() {
+		if ctx.Err() != nil {
+			t.Fatalf("%d bytes are mapped, before it were %d", mapped(), before)
+		}
+	}
+}
+
 // Sleeping and waking allocate nothing, and start nothing.
 func TestSteadyState(t *testing.T) {
 	f := open(t, testDir(t), "steady")
@@ -264,6 +304,17 @@ func BenchmarkPingPong(b *testing.B) {
 	w.Store(3)
 	f.Wake(w, 1)
 	p.answer()
+}
+
+func BenchmarkOpen(b *testing.B) {
+	dir := testDir(b)
+	for b.Loop() {
+		f, err := Open(dir, "open")
+		if err != nil {
+			b.Fatal(err)
+		}
+		f.Close()
+	}
 }
 
 func BenchmarkAlive(b *testing.B) {

@@ -19,6 +19,8 @@ type storage struct {
 	file *shm.File    // asked for size and locks, and grown; it never holds a slot's byte
 	mem  *shm.Window  // MaxSize long
 	size atomic.Int64 // of the file, as the kernel said last; it never shrinks
+
+	readOnly bool // mem must not be written
 }
 
 // newStorage maps a file, which it owns from then on. The addresses are given back when
@@ -29,7 +31,7 @@ func newStorage(path string, file *shm.File, write bool) (*storage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("space: %s: %w", path, err)
 	}
-	s := &storage{path: path, file: file, mem: mem}
+	s := &storage{path: path, file: file, mem: mem, readOnly: !write}
 	runtime.AddCleanup(s, func(mem *shm.Window) { _ = mem.Release() }, mem)
 	return s, nil
 }
@@ -73,6 +75,9 @@ func (s *storage) unit(index uint64) (off int, ok bool) {
 // claim gives a unit away. It allocates storage first, so that a lack of it costs no
 // unit.
 func (s *storage) claim() (index uint64, off int, err error) {
+	if s.readOnly {
+		return 0, 0, fmt.Errorf("space: %s: a view makes nothing: %w", s.path, errors.ErrUnsupported)
+	}
 	next := s.word(nextAt)
 	for {
 		index = next.Load()

@@ -25,14 +25,19 @@ func storm(dir, seed string) {
 	}()
 	var n uint64
 	fmt.Sscan(seed, &n)
-	rnd := rand.New(rand.NewPCG(n, 1))
-	for {
-		if err := visit(dir, fmt.Sprintf("storm%d", rnd.IntN(3)), rnd); err != nil {
-			fmt.Println("error", err)
-			os.Exit(1)
-		}
-		fmt.Println("done")
+	for g := range uint64(2) {
+		go func() {
+			rnd := rand.New(rand.NewPCG(n, g))
+			for {
+				if err := visit(dir, fmt.Sprintf("storm%d", rnd.IntN(3)), rnd); err != nil {
+					fmt.Println("error", err)
+					os.Exit(1)
+				}
+				fmt.Println("done")
+			}
+		}()
 	}
+	select {}
 }
 
 // visit takes part in a space for a moment.

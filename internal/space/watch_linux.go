@@ -277,9 +277,10 @@ func (m *member) exited(events []unix.EpollEvent) {
 // follow takes up joins and leaves.
 func (m *member) follow() {
 	ask := false
-	for !m.leaving.Load() {
+	for {
 		membership, again := m.catchUp(ask)
-		if again == 0 {
+		// After membership was read: who leaves says so before he announces it.
+		if again == 0 || m.leaving.Load() {
 			return
 		}
 		err := futex.Wait(m.membership(), membership, again)
