@@ -17,9 +17,9 @@ type releaser interface {
 // hasRecovered is a token's bit that says so.
 const hasRecovered = 1 << 63
 
-// Release gives up what was acquired. It panics if the guard was released before, or what it
-// guards was taken from it: because the task that acquired it had ended, or its
-// space was closed and opened again.
+// Release gives up what was acquired. It panics if the guard was released before. If what
+// it guards was taken back, because the strand that acquired it has ended, or its space is
+// closed, it does nothing.
 func (g Guard) Release() {
 	if g.of == nil {
 		panic("share: Release of a Guard of nothing")

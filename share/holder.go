@@ -2,6 +2,7 @@ package share
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -59,6 +60,7 @@ type hold struct {
 	strand    *strand.Strand
 	goroutine uint64
 	released  atomic.Bool
+	lost      atomic.Bool // it was taken back from an ended strand
 }
 
 // holdable is what can be held several times.
@@ -104,6 +106,19 @@ func (k *keeper) remove(h *hold) bool {
 	defer k.mu.Unlock()
 	delete(k.holds, h)
 	return true
+}
+
+// refuse panics, as a guard was released before, unless there is a reason.
+func (h *hold) refuse() {
+	if o := h.of.base(); !h.lost.Load() && !o.space.closed.Load() {
+		panic(fmt.Sprintf("share: Release of %v by a guard that was released before", o))
+	}
+}
+
+// takeBack takes a hold out because its strand has ended.
+func (k *keeper) takeBack(h *hold) bool {
+	h.lost.Store(true)
+	return k.remove(h)
 }
 
 // of is what a strand holds.

@@ -3,6 +3,7 @@ package share
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/brood-go/brood/internal/race"
 	"github.com/brood-go/brood/internal/strand"
@@ -21,6 +22,7 @@ type lock struct {
 	object
 	mutex
 	holder
+	lost   atomic.Uint64 // the last token that was taken back from an ended strand
 	shadow race.Shadow
 }
 
@@ -103,8 +105,8 @@ func (l *lock) tryAcquire(s *strand.Strand) (Guard, bool) {
 // release implements releaser.
 func (l *lock) release(token uint64) {
 	l.shadow.Release()
-	if !l.unlock(token, false) && !l.space.closed.Load() {
-		panic(fmt.Sprintf("share: Release of %v by a guard that was released before, or lost it", &l.object))
+	if !l.unlock(token, false) && token > l.lost.Load() && !l.space.closed.Load() {
+		panic(fmt.Sprintf("share: Release of %v by a guard that was released before", &l.object))
 	}
 }
 
@@ -132,6 +134,7 @@ func (l *lock) abandon(s *strand.Strand) bool {
 	if !ok || by != s {
 		return false
 	}
+	l.lost.Store(token)
 	l.shadow.Release()
 	return l.unlock(token, true)
 }
