@@ -55,6 +55,7 @@ func makeBarrier(o object) *barrier {
 
 // WithAction is another handle of the barrier, with that action.
 func (b *Barrier) WithAction(action func(ctx context.Context) error) *Barrier {
+	mustBe(b.b != nil)
 	return &Barrier{b.b, action}
 }
 
@@ -63,6 +64,9 @@ func (b *Barrier) WithAction(action func(ctx context.Context) error) *Barrier {
 // or whose action failed it is that error as well.
 func (b *Barrier) Wait(ctx context.Context) (int, error) {
 	c := b.b
+	if c == nil {
+		return 0, errNothing
+	}
 	c.shadow.Release()
 	index, err := c.rendezvous.wait(ctx, b.action)
 	switch {
@@ -85,6 +89,9 @@ func broken(err error) error {
 
 // Reset makes the barrier new. Who waits at it is told that it is broken.
 func (b *Barrier) Reset() error {
+	if b.b == nil {
+		return errNothing
+	}
 	if err := b.b.reset(context.Background()); err != nil {
 		return b.b.failed("reset", err)
 	}
@@ -93,6 +100,9 @@ func (b *Barrier) Reset() error {
 
 // Abort breaks the barrier.
 func (b *Barrier) Abort() error {
+	if b.b == nil {
+		return errNothing
+	}
 	if err := b.b.abort(context.Background()); err != nil {
 		return b.b.failed("abort", err)
 	}
@@ -100,10 +110,19 @@ func (b *Barrier) Abort() error {
 }
 
 // Parties is for how many the barrier is.
-func (b *Barrier) Parties() int { return b.b.parties }
+func (b *Barrier) Parties() int {
+	mustBe(b.b != nil)
+	return b.b.parties
+}
 
 // Waiting is how many have arrived and wait for the others.
-func (b *Barrier) Waiting() int { return b.b.waiting() }
+func (b *Barrier) Waiting() int {
+	mustBe(b.b != nil)
+	return b.b.waiting()
+}
 
 // Broken reports whether the barrier is broken.
-func (b *Barrier) Broken() bool { return b.b.state.Load()&isBroken != 0 }
+func (b *Barrier) Broken() bool {
+	mustBe(b.b != nil)
+	return b.b.state.Load()&isBroken != 0
+}

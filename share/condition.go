@@ -27,11 +27,13 @@ func (s *Space) Condition(name string, lock *Lock) (*Condition, error) {
 	var l *lockOf
 	switch {
 	case lock == nil:
-		own, err := find(s.space, kindConditionLock, reserved+name, none, makeLock)
+		own, err := s.space.conditionLock(name)
 		if err != nil {
-			return nil, fmt.Errorf("share: open the lock of condition %q of %v: %w", name, s.space, err)
+			return nil, err
 		}
 		l = &lockOf{own, params{}}
+	case lock.l == nil:
+		return nil, fmt.Errorf("share: condition %q: its lock is a Lock of nothing: open it in the space first", name)
 	case lock.l.space != s.space:
 		return nil, fmt.Errorf("share: condition %q: its lock is of another space", name)
 	default:
@@ -44,6 +46,18 @@ func (s *Space) Condition(name string, lock *Lock) (*Condition, error) {
 	return &Condition{c}, nil
 }
 
+// conditionLock opens the lock that the condition of that name has of its own.
+func (s *space) conditionLock(name string) (*lock, error) {
+	if err := s.check(kindCondition, name); err != nil {
+		return nil, err
+	}
+	l, err := find(s, kindConditionLock, reserved+name, none, makeLock)
+	if err != nil {
+		return nil, fmt.Errorf("share: open the lock of condition %q of %v: %w", name, s, err)
+	}
+	return l, nil
+}
+
 // lockOf is the lock of a condition, and what a condition's parameters say of it.
 type lockOf struct {
 	lock   *lock
@@ -51,22 +65,36 @@ type lockOf struct {
 }
 
 func (l *lockOf) makeCondition(o object) *condition {
-	gates := [2]cellWord{o.space.gateWord(), o.space.gateWord()}
-	return &condition{object: o, lock: l.lock, waitlist: newWaitlist(o.space.mem, o.words, &o.space.gates, gates)}
+	own := [3]cellWord{o.space.gateWord(), o.space.gateWord(), o.space.gateWord()}
+	return &condition{object: o, lock: l.lock, waitlist: newWaitlist(o.space.mem, o.words, &o.space.gates, own)}
 }
 
 // Lock is the lock that the condition belongs to.
-func (c *Condition) Lock() *Lock { return &Lock{c.c.lock} }
+func (c *Condition) Lock() *Lock {
+	mustBe(c.c != nil)
+	return &Lock{c.c.lock}
+}
 
 // Acquire acquires the condition's lock.
-func (c *Condition) Acquire(ctx context.Context) (Guard, error) { return c.c.lock.acquire(ctx) }
+func (c *Condition) Acquire(ctx context.Context) (Guard, error) {
+	if c.c == nil {
+		return Guard{}, errNothing
+	}
+	return c.c.lock.acquire(ctx)
+}
 
 // Wait gives up the lock, waits until it is notified, and acquires the lock again. It
 // returns the new guard. After an error, which is ctx's or ErrClosed, the lock is given
 // up. The guard must be one of the condition's lock: another panics.
 func (c *Condition) Wait(ctx context.Context, g Guard) (Guard, error) {
+	if c.c == nil {
+		return Guard{}, errNothing
+	}
 	if g.of != releaser(c.c.lock) {
 		panic(fmt.Sprintf("share: Wait with a guard that is not of the lock of %v", &c.c.object))
+	}
+	if !c.c.lock.holds(g.Token()) && !c.c.space.closed.Load() {
+		panic(fmt.Sprintf("share: Wait for %v with a guard that was released before, or lost its lock", &c.c.object))
 	}
 	if ctx.Err() != nil {
 		g.Release()
@@ -91,6 +119,9 @@ func (c *Condition) Wait(ctx context.Context, g Guard) (Guard, error) {
 // WaitFor waits until what holds reports true; it is called with the lock held, at first
 // and after each notification. As with Wait the lock is given up after an error.
 func (c *Condition) WaitFor(ctx context.Context, g Guard, holds func() bool) (Guard, error) {
+	if c.c == nil {
+		return Guard{}, errNothing
+	}
 	for {
 		ok, err := c.holds(g, holds)
 		if ok || err != nil {
@@ -118,6 +149,7 @@ func (c *Condition) holds(g Guard, holds func() bool) (ok bool, err error) {
 // Notify wakes up to n of those who wait, and returns how many. The caller should have the
 // lock, as otherwise what they wait for may change between their look and their wait.
 func (c *Condition) Notify(n int) int {
+	mustBe(c.c != nil)
 	if n < 0 {
 		panic(fmt.Sprintf("share: Notify of %d", n))
 	}
@@ -125,4 +157,7 @@ func (c *Condition) Notify(n int) int {
 }
 
 // NotifyAll wakes all who wait, and returns how many.
-func (c *Condition) NotifyAll() int { return c.c.notify(1<<31 - 1) }
+func (c *Condition) NotifyAll() int {
+	mustBe(c.c != nil)
+	return c.c.notify(1<<31 - 1)
+}

@@ -32,15 +32,20 @@ func makeEvent(o object) *event {
 
 // Set sets the event: everybody who waits for it goes on.
 func (e *Event) Set() {
+	mustBe(e.e != nil)
 	e.e.shadow.Release()
 	e.e.set()
 }
 
 // Clear makes the event not set, so that Wait waits again.
-func (e *Event) Clear() { e.e.clear() }
+func (e *Event) Clear() {
+	mustBe(e.e != nil)
+	e.e.clear()
+}
 
 // IsSet reports whether the event is set.
 func (e *Event) IsSet() bool {
+	mustBe(e.e != nil)
 	set := e.e.isSet()
 	if set {
 		e.e.shadow.Acquire()
@@ -51,6 +56,9 @@ func (e *Event) IsSet() bool {
 // Wait returns nil if the event is set, or was set at any moment since the call. The error
 // is ctx's, or ErrClosed.
 func (e *Event) Wait(ctx context.Context) error {
+	if e.e == nil {
+		return errNothing
+	}
 	if ctx.Err() != nil {
 		return e.e.failed("wait for", context.Cause(ctx))
 	}

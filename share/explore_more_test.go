@@ -187,7 +187,8 @@ func TestExplorePost(t *testing.T) {
 }
 
 func (p process) waitlist(words []cell.Word) *waitlist {
-	return newWaitlist(p.Memory(), words, p.Local(), p.gates())
+	gates := p.gates()
+	return newWaitlist(p.Memory(), words, p.Local(), [3]cell.Word{gates[0], gates[1], p.LocalWord("drained")})
 }
 
 // Everybody who waits is notified, by as many notifications as there are waiters who live.
@@ -204,11 +205,59 @@ func TestExploreWaitlist(t *testing.T) {
 			explore.Options{Cancels: 2, AnyWake: true},
 		}.run(t, notifyCase(2, 2))
 	})
+	t.Run("late", func(t *testing.T) {
+		search{
+			explore.Options{Preemptions: 3, Cancels: 1},
+			explore.Options{Cancels: 2, AnyWake: true},
+		}.run(t, lateCase)
+	})
 	t.Run("deaths", func(t *testing.T) {
 		search{
 			explore.Options{Preemptions: 2, Kills: 1},
 			explore.Options{Kills: 2, Cancels: 1, AnyWake: true},
 		}.run(t, swallowCase)
+	})
+}
+
+// lateCase: all who wait are notified. One that begins to wait after that, in the same
+// process, must not take what was given to those before.
+func lateCase(w *explore.World) {
+	words, changed := w.Words("condition", objectWords), w.Word("changed")
+	all := processes(w, 2)
+	p, n := all[0], all[1]
+	m := p.mutex(w.Words("lock", mutexWords)) // one lock, of which only p's strands need to see the gate
+	l := p.waitlist(words)
+	ctx := context.Background()
+	for _, early := range []string{"e", "f"} {
+		e, err := l.join(ctx)
+		if err != nil {
+			w.Fail("%v", err)
+		}
+		p.Go(early, func() {
+			if err := l.wait(ctx, e); err != nil {
+				w.Fail("%v", err)
+			}
+		})
+	}
+	n.Go("n", func() {
+		n.waitlist(words).notify(2)
+		changed.Store(1)
+		n.Memory().Wake(changed, cell.All)
+	})
+	p.Serve("late", func() {
+		for changed.Load() == 0 {
+			_ = p.Memory().Wait(ctx, changed, 0, p.Memory().Watch())
+		}
+		g, err := m.lock(ctx)
+		if err != nil {
+			w.Fail("%v", err)
+		}
+		ctx := p.Context()
+		e, err := l.join(ctx)
+		m.unlock(g.token, false)
+		if err == nil {
+			_ = l.wait(ctx, e)
+		}
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // address is what travels of a handle: how another process opens the same object.
@@ -32,6 +33,16 @@ func (o *object) marshalWith(a address) ([]byte, error) {
 }
 
 var errZero = errors.New("share: send a handle of nothing: open it in a space first")
+
+// errNothing is what comes of a handle that was not opened.
+var errNothing = errors.New("share: a handle of nothing is used: open it in a space first")
+
+// mustBe is for methods that can't return an error.
+func mustBe(opened bool) {
+	if !opened {
+		panic(errNothing.Error())
+	}
+}
 
 // unmarshal opens the space of an address. The process stays in it until it exits, unless
 // somebody else closes it here.
@@ -85,9 +96,30 @@ func (l Lock) MarshalBinary() ([]byte, error) {
 }
 
 // UnmarshalBinary opens the Lock of an address.
-func (l *Lock) UnmarshalBinary(data []byte) (err error) {
-	l.l, err = receive(data, kindLock, makeLock)
+func (l *Lock) UnmarshalBinary(data []byte) error {
+	s, a, err := unmarshal(data, kindLock, kindConditionLock)
+	if err != nil {
+		return err
+	}
+	opened, err := s.lockNamed(a.Name)
+	if err == nil {
+		*l = *opened
+	}
 	return err
+}
+
+// lockNamed opens a lock by the name that an address has for it: it may be a condition's own.
+func (s *space) lockNamed(name string) (*Lock, error) {
+	space := &Space{space: s}
+	of, ok := strings.CutPrefix(name, reserved)
+	if !ok {
+		return space.Lock(name)
+	}
+	l, err := s.conditionLock(of)
+	if err != nil {
+		return nil, err
+	}
+	return &Lock{l}, nil
 }
 
 // MarshalBinary makes the RLock's address, for another process.
@@ -167,7 +199,7 @@ func (c Condition) MarshalBinary() ([]byte, error) {
 		return nil, errZero
 	}
 	a := address{Kind: kindCondition, Name: c.c.name}
-	if c.c.lock.kind == kindLock {
+	if c.c.lock.name != reserved+c.c.name {
 		a.Lock = c.c.lock.name
 	}
 	return c.c.marshalWith(a)
@@ -182,7 +214,7 @@ func (c *Condition) UnmarshalBinary(data []byte) error {
 	space := &Space{space: s}
 	var lock *Lock
 	if a.Lock != "" {
-		if lock, err = space.Lock(a.Lock); err != nil {
+		if lock, err = s.lockNamed(a.Lock); err != nil {
 			return err
 		}
 	}

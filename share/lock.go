@@ -43,9 +43,15 @@ func makeLock(o object) *lock {
 func (l *Lock) Acquire(ctx context.Context) (Guard, error) { return l.l.acquire(ctx) }
 
 // TryAcquire takes the lock if nobody has it.
-func (l *Lock) TryAcquire() (Guard, bool) { return l.l.tryAcquire(nil) }
+func (l *Lock) TryAcquire() (Guard, bool) {
+	mustBe(l.l != nil)
+	return l.l.tryAcquire(nil)
+}
 
 func (l *lock) acquire(ctx context.Context) (Guard, error) {
+	if l == nil {
+		return Guard{}, errNothing
+	}
 	if ctx.Err() == nil {
 		if s := l.state.Load(); s&^turnMask == 0 && l.state.CompareAndSwap(s, s|l.mine) && !l.space.closed.Load() {
 			token := tokenOf(l.epoch.Load(), s)

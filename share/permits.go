@@ -2,6 +2,7 @@ package share
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/brood-go/brood/internal/cell"
@@ -74,6 +75,8 @@ type permits struct {
 	made         int64 // with how many
 }
 
+var errTooManyHeld = errors.New("this process would hold more than 4294967295 permits")
+
 // newPermits is the semaphore in the words of an object, with two words for gates.
 func newPermits(made int, mem cell.Extender, words []cell.Word, local cell.Memory, gates [2]cell.Word) *permits {
 	p := &permits{
@@ -132,7 +135,10 @@ func (p *permits) take(n int64, head bool) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	add(e, uint64(n))
+	if low(e.Load())+uint64(n) >= 1<<32 {
+		return false, errTooManyHeld
+	}
+	add(e, p.me, uint64(n))
 	return true, nil
 }
 
@@ -196,7 +202,7 @@ func (p *permits) takeAsHead(ctx context.Context, n int64, began time.Duration) 
 // release gives back n permits that this participant holds.
 func (p *permits) release(n int64) {
 	if e, ok := p.roster.hasMine(); ok {
-		add(e, -uint64(n))
+		add(e, p.me, -uint64(n))
 	}
 	p.signal()
 }
@@ -229,7 +235,7 @@ func (p *permits) consume(ctx context.Context, n int64) error {
 			break
 		}
 	}
-	add(e, -uint64(n))
+	add(e, p.me, -uint64(n))
 	return nil
 }
 

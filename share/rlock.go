@@ -41,6 +41,9 @@ func makeRLock(o object) *rlock {
 // The error is ctx's, ErrNoStrand, a *DeadlockError, or ErrClosed.
 func (l *RLock) Acquire(ctx context.Context) (Guard, error) {
 	r := l.l
+	if r == nil {
+		return Guard{}, errNothing
+	}
 	s := strand.From(ctx)
 	if s == nil {
 		return Guard{}, r.failed("acquire", ErrNoStrand)
@@ -58,6 +61,7 @@ func (l *RLock) Acquire(ctx context.Context) (Guard, error) {
 // TryAcquire takes the lock if nobody else has it. Without a strand in ctx it does not.
 func (l *RLock) TryAcquire(ctx context.Context) (Guard, bool) {
 	r := l.l
+	mustBe(r != nil)
 	s := strand.From(ctx)
 	if s == nil {
 		return Guard{}, false

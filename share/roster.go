@@ -138,11 +138,12 @@ func (r *roster) hasMine() (cell.Word, bool) {
 // low is the part of an entry that is the object's own.
 func low(e uint64) uint64 { return e & (1<<32 - 1) }
 
-// add changes the low half of an entry, which only ever belongs to one participant.
-func add(w cell.Word, delta uint64) {
+// add changes the low half of a participant's entry, if it still has it: who has left its
+// space may find that another has.
+func add(w cell.Word, id cell.ID, delta uint64) {
 	for {
 		e := w.Load()
-		if w.CompareAndSwap(e, e&^(1<<32-1)|low(e+delta)) {
+		if owner(e) != id || w.CompareAndSwap(e, e&^(1<<32-1)|low(e+delta)) {
 			return
 		}
 	}

@@ -83,6 +83,7 @@ func (s *Semaphore) Value() int { return s.s.value() }
 
 // Post makes n permits more: what Python does by a release without an acquire.
 func (s *Semaphore) Post(n int) {
+	mustBe(s.s != nil)
 	if n < 1 {
 		panic(fmt.Sprintf("share: Post of %d permits: at least one is posted", n))
 	}
@@ -94,6 +95,9 @@ func (s *Semaphore) Post(n int) {
 // Python does by an acquire without a release. They do not return when the process
 // dies. The guard is released.
 func (s *Semaphore) Consume(ctx context.Context, g Guard) error {
+	if s.s == nil {
+		return errNothing
+	}
 	h, ok := g.of.(*hold)
 	if !ok || h.of != holdable(s.s) {
 		panic(fmt.Sprintf("share: Consume of a guard that is not of %v", &s.s.object))
@@ -101,7 +105,11 @@ func (s *Semaphore) Consume(ctx context.Context, g Guard) error {
 	if !s.s.remove(h) {
 		panic(fmt.Sprintf("share: Consume of %v by a guard that was released before, or lost it", &s.s.object))
 	}
-	if err := s.s.consume(ctx, h.n); err != nil {
+	err := s.s.consume(ctx, h.n)
+	if err == nil && s.s.space.closed.Load() {
+		err = ErrClosed
+	}
+	if err != nil {
 		s.s.permits.release(h.n)
 		return s.s.failed("consume permits of", err)
 	}
@@ -125,7 +133,10 @@ func (s *BoundedSemaphore) TryAcquireN(n int) (Guard, bool) { return s.s.tryAcqu
 // Value is how many permits can be had now.
 func (s *BoundedSemaphore) Value() int { return s.s.value() }
 
-func (s *semaphore) value() int { return int(max(s.available(), 0)) }
+func (s *semaphore) value() int {
+	mustBe(s != nil)
+	return int(max(s.available(), 0))
+}
 
 func (s *semaphore) check(n int) error {
 	switch {
@@ -138,6 +149,9 @@ func (s *semaphore) check(n int) error {
 }
 
 func (s *semaphore) acquire(ctx context.Context, n int) (Guard, error) {
+	if s == nil {
+		return Guard{}, errNothing
+	}
 	if err := s.check(n); err != nil {
 		return Guard{}, s.failed("acquire", err)
 	}
@@ -167,6 +181,7 @@ func (s *semaphore) acquireSlow(ctx context.Context, n int) error {
 }
 
 func (s *semaphore) tryAcquire(n int) (Guard, bool) {
+	mustBe(s != nil)
 	ctx := context.Background()
 	if s.check(n) != nil {
 		return Guard{}, false

@@ -1,11 +1,14 @@
 package share
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/brood-go/brood/internal/cell"
 	file "github.com/brood-go/brood/internal/space"
@@ -208,8 +211,8 @@ const reserved = "*"
 // open is the one thing of that name in this process.
 func open[T thing](s *space, k kind, name string, p params, make func(o object) T) (T, error) {
 	var zero T
-	if name == "" || len(name) > maxName || strings.HasPrefix(name, reserved) {
-		return zero, fmt.Errorf("share: %v %q: a name has 1 to %d bytes, and does not begin with %s", k, name, maxName, reserved)
+	if err := s.check(k, name); err != nil {
+		return zero, err
 	}
 	t, err := find(s, k, name, p, make)
 	if err != nil {
@@ -217,6 +220,19 @@ func open[T thing](s *space, k kind, name string, p params, make func(o object) 
 	}
 	return t, nil
 }
+
+// check says what is wrong with a space or a name.
+func (s *space) check(k kind, name string) error {
+	switch {
+	case s == nil:
+		return fmt.Errorf("share: open %v %q of a Space of nothing: get one by Local, Open or New", k, name)
+	case name == "" || len(name) > maxName || strings.HasPrefix(name, reserved) || strings.ContainsFunc(name, unprintable):
+		return fmt.Errorf("share: %v %q: a name has 1 to %d bytes, can be printed, and does not begin with %s", k, name, maxName, reserved)
+	}
+	return nil
+}
+
+func unprintable(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }
 
 func find[T thing](s *space, k kind, name string, p params, make func(o object) T) (T, error) {
 	var zero T
@@ -282,12 +298,20 @@ func fingerprint(name string) uint64 {
 }
 
 // Name is the name that other processes open the space by, "" for a local one.
-func (s *Space) Name() string { return s.space.name }
+func (s *Space) Name() string {
+	if s.space == nil {
+		return ""
+	}
+	return s.space.name
+}
 
 // Close ends this process's part in the space: what it holds is given up, who waits here
 // gets ErrClosed. A space that was opened several times is closed with the last Close; a
 // second Close of the same Space does nothing. The last process that closes a space removes it.
 func (s *Space) Close() error {
+	if s.space == nil {
+		return errors.New("share: close a Space of nothing")
+	}
 	if s.borrowed || s.closed.Swap(true) {
 		return nil
 	}

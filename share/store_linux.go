@@ -32,14 +32,13 @@ func openStore(s *space) error {
 	return nil
 }
 
-// objectNames prefixes an object's name by its kind, as objects of different kinds may
-// have the same.
+// words implements store.
 func (f *fileStore) words(k kind, name string, p params) ([]cell.Word, uint64, error) {
 	o, err := f.file.Object(uint8(k), name, p)
 	var e *file.ParamsError
 	switch {
 	case errors.As(err, &e):
-		return nil, 0, &ParamsError{k.describe(e.ParamsAsked), k.describe(e.Params)}
+		return nil, 0, &ParamsError{k.describe(e.ParamsAsked), kind(e.Kind).describe(e.Params)}
 	case err != nil:
 		return nil, 0, err
 	}

@@ -44,6 +44,11 @@ import (
 // Who joined before the lock was given up is in the entry before any notifier that
 // took the lock afterwards looks.
 //
+// A notification is for who waited when it was given, and any head takes it. So who
+// comes later, and could be first in the gate, does not join before all in its process's entry
+// are taken: it sleeps on drained, a word of this process, which whoever takes the last
+// one changes afterwards. They need nothing that it has.
+//
 // Before it sleeps, a head clears the entries of the dead, if any has died since it last
 // did; and a death wakes it. So what is given to a participant that is dead, or dies
 // before it acts, is given to another, if there is one.
@@ -64,12 +69,13 @@ import (
 //
 // Counts are bounded by their 16 bits. A made-up notification wakes somebody for nothing.
 type waitlist struct {
-	latch  mutex
-	roster roster
-	mem    cell.Extender
-	gate   gate
-	round  atomic.Uint32 // where this process notifies next
-	buried atomic.Uint64 // 1 + the count of deaths when the dead were last looked for
+	latch   mutex
+	roster  roster
+	mem     cell.Extender
+	gate    gate
+	drained cell.Word     // counts, in this process, how often the last notification was taken
+	round   atomic.Uint32 // where this process notifies next
+	buried  atomic.Uint64 // 1 + the count of deaths when the dead were last looked for
 }
 
 const (
@@ -81,10 +87,15 @@ const (
 func waiting(entry uint64) uint64  { return entry & maxWaiting }
 func notified(entry uint64) uint64 { return entry >> 16 & maxWaiting }
 
+// pending is how many were notified and do not know it.
+func pending(entry uint64) uint64 { return min(waiting(entry), notified(entry)) }
+
 var errTooManyWait = errors.New("65535 goroutines of this process wait already")
 
-func newWaitlist(mem cell.Extender, words []cell.Word, local cell.Memory, gates [2]cell.Word) *waitlist {
-	l := &waitlist{latch: newMutex(mem, words, local, gates[0]), mem: mem, gate: gate{gates[1], local}}
+// newWaitlist is the condition in the words of an object, with two words for gates and one
+// for drained.
+func newWaitlist(mem cell.Extender, words []cell.Word, local cell.Memory, own [3]cell.Word) *waitlist {
+	l := &waitlist{latch: newMutex(mem, words, local, own[0]), mem: mem, gate: gate{own[1], local}, drained: own[2]}
 	l.roster.init(mem, words[3], words[4:])
 	return l
 }
@@ -104,12 +115,31 @@ func (l *waitlist) join(ctx context.Context) (cell.Word, error) {
 		}
 	}
 	for {
+		d := l.drained.Load()
 		e := w.Load()
-		if waiting(e) == maxWaiting {
+		switch {
+		case pending(e) > 0:
+			if err := l.gate.mem.Wait(ctx, l.drained, uint32(d), l.gate.mem.Watch()); err != nil {
+				return w, err
+			}
+		case waiting(e) == maxWaiting:
 			return w, errTooManyWait
-		}
-		if w.CompareAndSwap(e, e+oneWaits) {
+		case w.CompareAndSwap(e, e+oneWaits):
 			return w, nil
+		}
+	}
+}
+
+// left is called after an entry was changed by one that no longer waits.
+func (l *waitlist) left(before, after uint64) {
+	if pending(before) == 0 || pending(after) > 0 {
+		return
+	}
+	for {
+		d := l.drained.Load()
+		if l.drained.CompareAndSwap(d, d+1) {
+			l.gate.mem.Wake(l.drained, cell.All)
+			return
 		}
 	}
 }
@@ -135,7 +165,9 @@ func (l *waitlist) waitAsHead(ctx context.Context, w cell.Word) error {
 		}
 		e := w.Load()
 		if notified(e) > 0 {
-			if w.CompareAndSwap(e, e-oneNotified-oneWaits) {
+			next := e - oneNotified - oneWaits
+			if w.CompareAndSwap(e, next) {
+				l.left(e, next)
 				return nil
 			}
 			continue
@@ -170,6 +202,7 @@ func (l *waitlist) leave(w cell.Word) {
 			}
 		}
 		if w.CompareAndSwap(e, next) {
+			l.left(e, next)
 			return
 		}
 	}
