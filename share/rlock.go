@@ -3,7 +3,6 @@ package share
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 
 	"github.com/brood-go/brood/internal/strand"
@@ -94,10 +93,8 @@ func (r *rlock) entered(ctx context.Context, g Guard) Guard {
 // releaseHold implements holdable.
 func (r *rlock) releaseHold(h *hold, token uint64) {
 	if !r.keeper.remove(h) {
-		if r.space.closed.Load() {
-			return
-		}
-		panic(fmt.Sprintf("share: Release of %v by a guard that was released before, or lost it", &r.object))
+		h.refuse()
+		return
 	}
 	if r.depth.Add(-1) == 0 {
 		r.lock.release(token)
@@ -117,7 +114,7 @@ func (r *rlock) abandon(s *strand.Strand) bool {
 		return false
 	}
 	for _, h := range r.keeper.of(s) {
-		r.keeper.remove(h)
+		r.keeper.takeBack(h)
 	}
 	r.depth.Store(0)
 	r.shadow.Release()

@@ -200,10 +200,8 @@ func (s *semaphore) acquired(ctx context.Context, n int) Guard {
 // releaseHold implements holdable.
 func (s *semaphore) releaseHold(h *hold, _ uint64) {
 	if !s.remove(h) {
-		if s.space.closed.Load() {
-			return
-		}
-		panic(fmt.Sprintf("share: Release of %v by a guard that was released before, or lost it", &s.object))
+		h.refuse()
+		return
 	}
 	s.shadow.Release()
 	s.permits.release(h.n)
@@ -215,7 +213,7 @@ func (s *semaphore) detachHold(h *hold, _ uint64) { s.keeper.detach(h) }
 // abandon implements thing.
 func (s *semaphore) abandon(by *strand.Strand) (any bool) {
 	for _, h := range s.keeper.of(by) {
-		if s.remove(h) {
+		if s.takeBack(h) {
 			s.shadow.Release()
 			s.permits.release(h.n)
 			any = true
