@@ -106,7 +106,7 @@ func (p *pool) callDirect(ctx context.Context, t *Task) {
 	}
 	h.ring()
 	if mine {
-		w, err := awaits(ctx, false, t)
+		w, err := awaits(ctx, t)
 		if err != nil {
 			ctx = ended // the wait for the future will say why
 		}

@@ -48,19 +48,26 @@ func takeBack(s *strand.Strand, task string, err error) error {
 	return err
 }
 
-// awaits notes that the caller is about to wait for one task, or for all of them, and returns an
-// error if it would wait for ever. Only who may be waited for has to: a task, or in a
-// program that uses locks anybody.
-func awaits(ctx context.Context, all bool, tasks ...*Task) (*waits.Wait, error) {
+// awaits notes that the caller is about to wait for any of some tasks, and returns an error
+// if it would wait for ever.
+func awaits(ctx context.Context, tasks ...*Task) (*waits.Wait, error) {
 	if !mayBeAwaited(ctx) {
 		return nil, nil
 	}
-	s := strand.From(ctx)
 	targets := make([]waits.Target, len(tasks))
 	for i, t := range tasks {
-		targets[i] = t
+		targets[i] = awaited{t}
 	}
-	w, err := waits.Begin(waits.Agent{Goroutine: strand.Goroutine(), Strand: s}, all, targets...)
+	return begin(ctx, targets)
+}
+
+// begin notes that the caller is about to wait for any of some targets. Only who may be
+// waited for has to: a task, or in a program that uses locks anybody.
+func begin(ctx context.Context, targets []waits.Target) (*waits.Wait, error) {
+	if len(targets) == 0 || !mayBeAwaited(ctx) {
+		return nil, nil
+	}
+	w, err := waits.Begin(waits.Agent{Goroutine: strand.Goroutine(), Strand: strand.From(ctx)}, false, targets...)
 	if err != nil {
 		return nil, fmt.Errorf("brood: wait: %w", err)
 	}
@@ -78,7 +85,7 @@ func mayBeAwaited(ctx context.Context) bool {
 
 // await waits until the task is settled, or ctx has ended before.
 func (t *Task) await(ctx context.Context) error {
-	w, err := awaits(ctx, false, t)
+	w, err := awaits(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -93,9 +100,12 @@ func (t *Task) await(ctx context.Context) error {
 	return nil
 }
 
+// awaited is a task as somebody waits for it.
+type awaited struct{ *Task }
+
 // Holders implements waits.Target: whoever runs the task or, while it waits in a full
 // ThreadPool, those that run the others.
-func (t *Task) Holders() (goroutines []uint64, known bool) {
+func (t awaited) Holders() (goroutines []uint64, known bool) {
 	t.mu.Lock()
 	p, ok := t.place.(*ThreadPool)
 	t.mu.Unlock()
@@ -106,12 +116,12 @@ func (t *Task) Holders() (goroutines []uint64, known bool) {
 		g := t.pool.goroutine.Load()
 		return []uint64{g}, g != 0
 	}
-	return p.busy()
+	return awaitedRoom{p}.Holders()
 }
 
 // Extend implements waits.Foreign: a task in a process of its own may wait there for what its
 // caller holds here.
-func (t *Task) Extend(dependents []waits.Agent) (withdraw func(), err error) {
+func (t awaited) Extend(dependents []waits.Agent) (withdraw func(), err error) {
 	t.mu.Lock()
 	_, ok := t.place.(*pool)
 	t.mu.Unlock()
@@ -120,6 +130,9 @@ func (t *Task) Extend(dependents []waits.Agent) (withdraw func(), err error) {
 	}
 	return waits.Tell(dependents, t.tag(), t.String())
 }
+
+// String implements waits.Target.
+func (t awaited) String() string { return "task " + t.Func() }
 
 // tag names the task for this process and the one that runs it.
 func (t *Task) tag() uint64 {
@@ -130,18 +143,12 @@ func (t *Task) tag() uint64 {
 	return t.pool.tag.Load()
 }
 
-// ended is a context that has ended.
-var ended = func() context.Context {
-	ctx, end := context.WithCancel(background)
-	end()
-	return ctx
-}()
+// awaitedRoom is a ThreadPool as somebody waits for room in it.
+type awaitedRoom struct{ p *ThreadPool }
 
-// String implements waits.Target.
-func (t *Task) String() string { return "task " + t.Func() }
-
-// busy is who runs the pool's tasks, known if no worker is free.
-func (p *ThreadPool) busy() (goroutines []uint64, known bool) {
+// Holders implements waits.Target: who runs the pool's tasks, known if no worker is free.
+func (r awaitedRoom) Holders() (goroutines []uint64, known bool) {
+	p := r.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.crew) < p.limit {
@@ -156,3 +163,13 @@ func (p *ThreadPool) busy() (goroutines []uint64, known bool) {
 	}
 	return goroutines, len(goroutines) == len(p.crew)
 }
+
+// String implements waits.Target.
+func (r awaitedRoom) String() string { return "room in the pool " + r.p.o.Name }
+
+// ended is a context that has ended.
+var ended = func() context.Context {
+	ctx, end := context.WithCancel(background)
+	end()
+	return ctx
+}()

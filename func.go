@@ -176,6 +176,13 @@ func (f *Func[A, R]) Call(ctx context.Context, ex Executor, arg A) (R, error) {
 	} else if err := ex.Execute(ctx, &c.t); err != nil {
 		c.t.fail(err)
 	}
+	if !c.t.settled.Load() {
+		if err := c.t.await(ctx); err != nil {
+			c.t.cancel(context.Canceled) // nobody else could, or will see its outcome
+			var none R
+			return none, err
+		}
+	}
 	return c.Result(ctx)
 }
 

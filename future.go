@@ -199,5 +199,5 @@ func awaitsAny[R any](ctx context.Context, all []*Future[R], delivered int) (*wa
 	if len(tasks) < len(all)-delivered {
 		return nil, nil
 	}
-	return awaits(ctx, false, tasks...)
+	return awaits(ctx, tasks...)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -229,7 +230,9 @@ func TestCallUnderLock(t *testing.T) {
 					if way == "call" {
 						_, err = holdFunc.Call(t.Context(), p, lockArg{Lock: lock})
 					} else {
-						_, err = holdFunc.Submit(t.Context(), p, lockArg{Lock: lock}).Result(t.Context())
+						f := holdFunc.Submit(t.Context(), p, lockArg{Lock: lock})
+						_, err = f.Result(t.Context())
+						f.Cancel()
 					}
 					var d *DeadlockError
 					if !errors.As(err, &d) || len(d.Edges) != 2 {
@@ -241,6 +244,90 @@ func TestCallUnderLock(t *testing.T) {
 					t.Errorf("in the end: %v", err)
 				}
 			})
+		}
+	}
+}
+
+// A parent that holds a lock joins a child that waits for it.
+func TestJoinUnderLock(t *testing.T) {
+	watchdog(t, time.Minute)
+	lock, err := newSpace(t).Lock("l")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := lock.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := holdFunc.Start(t.Context(), lockArg{Lock: lock}, ProcessOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = p.Join(t.Context())
+	var d *DeadlockError
+	if err == nil { // the child was the last to sleep, and was told
+		_, err = p.Result(t.Context())
+	}
+	if !errors.As(err, &d) {
+		t.Errorf("%v, want a deadlock", err)
+	}
+	g.Release()
+	if err := p.Join(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// crowdFunc submits more to its own pool than there is room for, or maps over it.
+var crowdFunc = NewFunc("locks crowd", func(ctx context.Context, a crowd) (n int, err error) {
+	if a.unordered {
+		for v, err := range oneFunc.MapUnordered(ctx, a.pool, slices.Values(make([]int, 3))) {
+			if err != nil {
+				return n, err
+			}
+			n += v
+		}
+		return n, nil
+	}
+	return oneFunc.Submit(ctx, a.pool, 0).Result(ctx)
+})
+
+type crowd struct {
+	pool      *ThreadPool
+	unordered bool
+}
+
+// Tasks that wait for room in their own pool, or for the first of several tasks of it.
+func TestPoolOfCrowds(t *testing.T) {
+	watchdog(t, time.Minute)
+	for _, unordered := range []bool{false, true} {
+		o := PoolOptions{Workers: 2}
+		if !unordered {
+			o.MaxPending = 2
+		}
+		p, err := NewThreadPool(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := 0
+		for range 20 {
+			var fs []*Future[int]
+			for range 2 {
+				fs = append(fs, crowdFunc.Submit(t.Context(), p, crowd{p, unordered}))
+			}
+			for _, f := range fs {
+				var d *DeadlockError
+				if _, err := f.Result(t.Context()); errors.As(err, &d) {
+					told++
+				} else if err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		if told == 0 {
+			t.Errorf("unordered %v: nobody was told", unordered)
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package brood
 import (
 	"context"
 	"iter"
+	"slices"
 )
 
 // mapWindow is how many calls of a Map are in flight, for an executor that does
@@ -57,22 +58,29 @@ func (f *Func[A, R]) MapUnordered(ctx context.Context, ex Executor, in iter.Seq[
 		defer stop()
 		window := windowOf(ex)
 		completed := make(chan *Future[R], window)
-		flight := 0
+		var flight []*Future[R]
 		more := true
 		for {
-			for more && flight < window && ctx.Err() == nil {
+			for more && len(flight) < window && ctx.Err() == nil {
 				var arg A
 				if arg, more = next(); more {
 					fut := f.Submit(ctx, ex, arg)
 					fut.t.whenSettled(func() { completed <- fut })
-					flight++
+					flight = append(flight, fut)
 				}
 			}
-			if flight == 0 {
+			if len(flight) == 0 {
 				break
 			}
-			v, err := (<-completed).Result(context.WithoutCancel(ctx))
-			flight--
+			wait := context.WithoutCancel(ctx)
+			fut, err := nextCompleted(wait, completed, flight, 0)
+			if err != nil { // it would wait for ever
+				var none R
+				yield(none, err)
+				return
+			}
+			flight = without(flight, fut)
+			v, err := fut.Result(wait)
 			if !yield(v, err) {
 				return
 			}
@@ -82,6 +90,14 @@ func (f *Func[A, R]) MapUnordered(ctx context.Context, ex Executor, in iter.Seq[
 			yield(none, contextError(ctx))
 		}
 	}
+}
+
+// without removes a future from a list that has it.
+func without[R any](fs []*Future[R], f *Future[R]) []*Future[R] {
+	i := slices.Index(fs, f)
+	fs[i] = fs[len(fs)-1]
+	fs[len(fs)-1] = nil
+	return fs[:len(fs)-1]
 }
 
 func windowOf(ex Executor) int {

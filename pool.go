@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/brood-go/brood/internal/child"
+	"github.com/brood-go/brood/internal/waits"
 )
 
 // PoolOptions configures a pool. The zero value works. What is marked with
@@ -168,12 +169,18 @@ func (g *gate) shut() (first bool) {
 	return first
 }
 
-// pass waits for room. Who has passed calls took.
-func (g *gate) pass(ctx context.Context) error {
+// pass waits for room. Who has passed calls took. Whoever makes room is in makers, if it is
+// known who does.
+func (g *gate) pass(ctx context.Context, makers ...waits.Target) error {
 	if g.room == nil {
 		return nil
 	}
 	if !g.room.TryAcquire(1) {
+		w, err := begin(ctx, makers)
+		if err != nil {
+			return err
+		}
+		defer w.End()
 		waiting, stop := context.WithCancelCause(ctx)
 		defer stop(nil)
 		go func() {

@@ -35,6 +35,7 @@ type Child struct {
 	pool   *pool
 	host   *host
 	done   <-chan struct{} // of the future
+	task   *Task
 }
 
 // children are the processes started here that have not ended.
@@ -80,7 +81,7 @@ func (f *Func[A, R]) Start(ctx context.Context, arg A, o ProcessOptions) (*Proce
 		p.Close()
 		return nil, err
 	}
-	child := &Child{name: po.Name, daemon: o.Daemon, pool: p, host: h, done: c.t.doneChan()}
+	child := &Child{name: po.Name, daemon: o.Daemon, pool: p, host: h, done: c.t.doneChan(), task: &c.t}
 	children.Lock()
 	children.list = append(children.list, child)
 	children.Unlock()
@@ -145,13 +146,18 @@ func (c *Child) Alive() bool {
 }
 
 // Join waits until the process has ended, or until ctx ends: then its error is
-// returned. What became of it say ExitCode and Result.
+// returned. Who holds what the process waits for gets a *DeadlockError. What became of it say ExitCode and Result.
 func (c *Child) Join(ctx context.Context) error {
 	select {
 	case <-c.host.over:
 		return nil
 	default:
 	}
+	w, err := awaits(ctx, c.task)
+	if err != nil {
+		return err
+	}
+	defer w.End()
 	select {
 	case <-c.host.over:
 		return nil

@@ -87,7 +87,7 @@ func NewThreadPool(o PoolOptions) (*ThreadPool, error) {
 
 // Execute implements Executor.
 func (p *ThreadPool) Execute(ctx context.Context, t *Task) error {
-	if err := p.gate.pass(ctx); err != nil {
+	if err := p.gate.pass(ctx, awaitedRoom{p}); err != nil {
 		return err
 	}
 	err := p.take(t)
