@@ -93,7 +93,7 @@ func (c *Condition) Wait(ctx context.Context, g Guard) (Guard, error) {
 	if g.of != releaser(c.c.lock) {
 		panic(fmt.Sprintf("share: Wait with a guard that is not of the lock of %v", &c.c.object))
 	}
-	if !c.c.lock.holds(g.Token()) && !c.c.space.closed.Load() {
+	if l := c.c.lock; !l.holds(g.Token()) && l.wasReleased(g.Token()) && !c.c.space.closed.Load() {
 		panic(fmt.Sprintf("share: Wait for %v with a guard that was released before, or lost its lock", &c.c.object))
 	}
 	if ctx.Err() != nil {

@@ -111,9 +111,18 @@ func (l *lock) tryAcquire(s *strand.Strand) (Guard, bool) {
 // release implements releaser.
 func (l *lock) release(token uint64) {
 	l.shadow.Release()
-	if !l.unlock(token, false) && token > l.lost.Load() && !l.space.closed.Load() {
+	if !l.unlock(token, false) && l.wasReleased(token) && token > l.lost.Load() && !l.space.closed.Load() {
 		panic(fmt.Sprintf("share: Release of %v by a guard that was released before", &l.object))
 	}
+}
+
+// wasReleased reports whether the lock has been released since it was acquired with a token
+// that it no longer has. If not, a peer has overwritten it: that is not the caller's fault.
+// More releases than there are turns are not believed.
+func (l *lock) wasReleased(token uint64) bool {
+	s := l.state.Load()
+	since := l.token(s) - token
+	return since > 0 && since < 1<<turnBits && (owner(s) == 0 || l.mem.Alive(owner(s)))
 }
 
 // detach implements releaser.

@@ -86,9 +86,10 @@ import (
 //
 // # Trust
 //
-// An owner or heir that was made up is dead. Whoever finds its own ID where it has not
-// put it believes it, and waits for itself until its context ends. No loop goes on unless
-// somebody else changes a word.
+// An owner or heir that was made up is dead. Whoever finds its own ID where it has not put it
+// believes it: that it has the lock, and waits until its context ends, or that it was granted
+// the lock, and waits beyond. The ID of another one that lives is believed, too. No loop goes
+// on unless somebody else changes a word.
 type mutex struct {
 	state, epoch, heir cell.Word
 	mem                cell.Memory

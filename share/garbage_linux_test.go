@@ -1,0 +1,150 @@
+package share
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/brood-go/brood/internal/cell"
+)
+
+// A peer overwrites everything that belongs to the objects, again and again. What is called
+// meanwhile may fail, or get what it should not, but ends: none panics, and none waits beyond
+// its context.
+func TestGarbage(t *testing.T) {
+	rounds := 3000
+	if long {
+		rounds = 100_000
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	s, err := New()
+	s = closed(t, s, err)
+	objects := garbageObjects(t, s)
+	var stop atomic.Bool
+	var writers, users sync.WaitGroup
+	writers.Go(func() { overwrite(s.space, &stop, rand.New(rand.NewPCG(seed, 0))) })
+	for i, use := range objects {
+		users.Go(func() {
+			defer func() {
+				if v := recover(); v != nil {
+					t.Errorf("%d panics: %v", i, v)
+				}
+			}()
+			for range rounds {
+				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Microsecond)
+				use(ctx)
+				cancel()
+			}
+		})
+	}
+	ended := make(chan struct{})
+	go func() { users.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(time.Minute):
+		buf := make([]byte, 1<<20)
+		panic("a call does not end\n" + string(buf[:runtime.Stack(buf, true)]))
+	}
+	stop.Store(true)
+	writers.Wait()
+}
+
+// garbageObjects is one use of each kind of object.
+func garbageObjects(t *testing.T, s *Space) []func(ctx context.Context) {
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	lock, err := s.Lock("lock")
+	must(err)
+	rlock, err := s.RLock("rlock")
+	must(err)
+	sem, err := s.Semaphore("semaphore", 3)
+	must(err)
+	event, err := s.Event("event")
+	must(err)
+	cond, err := s.Condition("condition", nil)
+	must(err)
+	barrier, err := s.Barrier("barrier", 2, func(context.Context) error { return nil })
+	must(err)
+	release := func(g Guard, err error) {
+		if err == nil {
+			g.Release()
+		}
+	}
+	meet := func(ctx context.Context) {
+		if _, err := barrier.Wait(ctx); errors.Is(err, ErrBrokenBarrier) {
+			resetCtx(ctx, barrier)
+		}
+	}
+	strand := asStrand(t, "s")
+	return []func(ctx context.Context){
+		func(ctx context.Context) { release(lock.Acquire(ctx)) },
+		func(ctx context.Context) { release(lock.Acquire(ctx)) },
+		func(context.Context) {
+			if g, ok := rlock.TryAcquire(strand); ok {
+				g.Release()
+			}
+		},
+		func(ctx context.Context) { release(sem.AcquireN(ctx, 2)) },
+		func(ctx context.Context) { release(sem.AcquireN(ctx, 2)) },
+		func(context.Context) { sem.Post(1); sem.Value() },
+		func(ctx context.Context) { event.Wait(ctx); event.Clear() },
+		func(context.Context) { event.Set() },
+		func(ctx context.Context) {
+			if g, err := cond.Acquire(ctx); err == nil {
+				release(cond.Wait(ctx, g))
+			}
+		},
+		func(context.Context) { cond.Notify(1); cond.NotifyAll() },
+		meet, meet,
+		func(context.Context) { Inspect(s.Name()) },
+	}
+}
+
+// resetCtx resets a barrier within a context, as its latch may be overwritten.
+func resetCtx(ctx context.Context, b *Barrier) { _ = b.b.reset(ctx) }
+
+// overwrite writes chance values, small numbers and what other words have into words of objects,
+// and of their extents, until stop is set. It does not write the ID of this process, which
+// believes that (see mutex.go).
+func overwrite(s *space, stop *atomic.Bool, rnd *rand.Rand) {
+	var words []cell.Word
+	for index := range uint64(4096) {
+		if o, ok := s.store.object(index); ok {
+			words = append(words, o.words...)
+		} else if x, ok := s.mem.Extent(index); ok && index > 784 {
+			for i := range cell.ExtentWords {
+				words = append(words, x.At(i))
+			}
+		}
+	}
+	if len(words) == 0 {
+		panic(fmt.Sprint("no words"))
+	}
+	for !stop.Load() {
+		w := words[rnd.IntN(len(words))]
+		switch rnd.IntN(4) {
+		case 0:
+			w.Store(rnd.Uint64())
+		case 1:
+			w.Store(16 + rnd.Uint64N(1000))
+		case 2:
+			w.Store(words[rnd.IntN(len(words))].Load() &^ owned(s.mem.Self()))
+		default:
+			w.Store(0)
+		}
+		for range rnd.IntN(300) {
+			_ = stop.Load()
+		}
+	}
+}
