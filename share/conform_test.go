@@ -83,7 +83,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// asleep waits until n goroutines sleep in a function of this package, given as in a stack.
+// asleep waits until n goroutines sleep in a function of this package, given as in a stack, or its beginning.
 func asleep(t *testing.T, n int, in string) {
 	t.Helper()
 	buf := make([]byte, 1<<20)
@@ -100,7 +100,7 @@ func asleep(t *testing.T, n int, in string) {
 func sleepersIn(stacks, in string) (n int) {
 	for stack := range strings.SplitSeq(stacks, "\n\n") {
 		sleeps := strings.Contains(stack, "cell.(*Heap).Wait(") || strings.Contains(stack, "space.(*File).Wait(")
-		if sleeps && strings.Contains(stack, "brood/share."+in+"(") {
+		if sleeps && strings.Contains(stack, "brood/share."+in) {
 			n++
 		}
 	}
