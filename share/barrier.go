@@ -67,8 +67,11 @@ func (b *Barrier) Wait(ctx context.Context) (int, error) {
 	if c == nil {
 		return 0, errNothing
 	}
+	if ctx.Err() == nil && c.space.closed.Load() {
+		return 0, c.failed("wait at", ErrClosed)
+	}
 	c.shadow.Release()
-	index, err := c.rendezvous.wait(ctx, b.action)
+	index, err := c.rendezvous.wait(ctx, c.seen(b.action))
 	switch {
 	case err != nil && !errors.Is(err, ErrClosed):
 		return 0, c.failed("wait at", broken(err))
@@ -77,6 +80,19 @@ func (b *Barrier) Wait(ctx context.Context) (int, error) {
 	}
 	c.shadow.Acquire()
 	return index, nil
+}
+
+// seen lets the race detector know that the action comes after what all have done before
+// they arrived, and before what they do after.
+func (b *barrier) seen(action func(context.Context) error) func(context.Context) error {
+	if action == nil {
+		return nil
+	}
+	return func(ctx context.Context) error {
+		b.shadow.Acquire()
+		defer b.shadow.Release()
+		return action(ctx)
+	}
 }
 
 // broken makes an error match ErrBrokenBarrier.
@@ -92,10 +108,7 @@ func (b *Barrier) Reset() error {
 	if b.b == nil {
 		return errNothing
 	}
-	if err := b.b.reset(context.Background()); err != nil {
-		return b.b.failed("reset", err)
-	}
-	return nil
+	return b.b.force("reset", b.b.reset)
 }
 
 // Abort breaks the barrier.
@@ -103,8 +116,17 @@ func (b *Barrier) Abort() error {
 	if b.b == nil {
 		return errNothing
 	}
-	if err := b.b.abort(context.Background()); err != nil {
-		return b.b.failed("abort", err)
+	return b.b.force("abort", b.b.abort)
+}
+
+// force ends a meeting in one of two ways.
+func (b *barrier) force(what string, f func(context.Context) error) error {
+	err := f(context.Background())
+	if err == nil && b.space.closed.Load() {
+		err = ErrClosed
+	}
+	if err != nil {
+		return b.failed(what, err)
 	}
 	return nil
 }

@@ -70,6 +70,9 @@ func (l *lock) acquireSlow(ctx context.Context) (Guard, error) {
 	if ctx.Err() != nil {
 		return Guard{}, l.failed("acquire", context.Cause(ctx))
 	}
+	if l.space.closed.Load() {
+		return Guard{}, l.failed("acquire", ErrClosed)
+	}
 	g, ok := l.try()
 	if !ok {
 		end, err := l.space.block(ctx, l)

@@ -17,7 +17,8 @@ import (
 //	3    state  high half: the participant that runs the action, 0 if none
 //	            bit 0      broken
 //	            bits 1–31  the generation: how often they have met, or were reset
-//	4    ends: bit i is 1 if the last generation g with g mod 64 = i broke
+//	4    ends: bit i of the low half is 1 if the last generation g with g mod 32 = i broke;
+//	     high half: 1 + the last one that may have broken, 0 if none
 //	5    roster's head
 //	6–   roster; an entry's low half is
 //	     bits 0–15   how many goroutines of the participant have arrived
@@ -58,8 +59,8 @@ import (
 //
 // # Fairness and cost
 //
-// The generation that comes next may fill while the last one still wakes up: who is late
-// by 64 generations is told that it was broken. Arriving costs a latch and
+// The generations that come next may fill while the last one still wakes up: who is late
+// by 32 of them is told that it broke, if any did since. Arriving costs a latch and
 // one load for each participant that ever arrived.
 //
 // # Trust
@@ -80,7 +81,7 @@ const (
 	isBroken   = 1 << 0
 	generation = 1<<32 - 2
 	oneMeeting = 1 << 1
-	history    = 64
+	history    = 32
 )
 
 // Errors of arriving that Barrier gives its public face.
@@ -97,6 +98,10 @@ func newRendezvous(parties int, mem cell.Extender, words []cell.Word, local cell
 	r.roster.init(mem, words[5], words[6:])
 	return r
 }
+
+// before reports whether a generation, as a number, comes before another one. They must
+// not be half a round apart.
+func before(a, b uint64) bool { return (a-b)&(generation>>1) > generation>>2 }
 
 // number is a state's generation as a number, of 31 bits.
 func number(state uint64) uint64 { return state & generation >> 1 }
@@ -252,10 +257,18 @@ func (r *rendezvous) await(ctx context.Context, gen uint64) error {
 
 // outcome says how a generation ended, if it has.
 func (r *rendezvous) outcome(state, gen uint64) (over bool, err error) {
-	switch now := number(state); {
-	case now == gen && state&isBroken == 0:
-		return false, nil
-	case now == gen || (now-gen)&(generation>>1) >= history || r.ends.Load()>>(gen%history)&1 != 0:
+	if number(state) == gen {
+		if state&isBroken == 0 {
+			return false, nil
+		}
+		return true, errBroken
+	}
+	ends := r.ends.Load()
+	if last := ends >> 32; last == 0 || before(last-1, gen) {
+		return true, nil
+	}
+	now := number(r.state.Load()) // when the bit was read it was this one's
+	if (now-gen)&(generation>>1) >= history || ends>>(gen%history)&1 != 0 {
 		return true, errBroken
 	}
 	return true, nil
@@ -313,12 +326,7 @@ func (r *rendezvous) partyDied(state uint64) (died bool) {
 // end ends a generation. The latch is held. What entries still say of it is taken out
 // long before its number could come back.
 func (r *rendezvous) end(gen uint64, failed bool) {
-	bit := uint64(1) << (gen % history)
-	f := r.ends.Load() &^ bit
-	if failed {
-		f |= bit
-	}
-	r.ends.Store(f)
+	r.ends.Store(ending(r.ends.Load(), gen, failed))
 	r.state.Store((gen + 1) << 1 & generation)
 	r.mem.Wake(r.state, cell.All)
 	for _, w := range r.roster.entries() {
@@ -326,6 +334,22 @@ func (r *rendezvous) end(gen uint64, failed bool) {
 			w.Store(e - low(e))
 		}
 	}
+}
+
+// ending is what ends becomes when a generation ends. It may have been written for the
+// same generation before, by one that was killed.
+func ending(ends, gen uint64, failed bool) uint64 {
+	bits, last := ends&(1<<history-1)&^(1<<(gen%history)), ends>>32
+	switch {
+	case failed:
+		bits |= 1 << (gen % history)
+		last = gen + 1
+	case last == gen+1:
+		last = max(gen, 1) // the one before may have
+	case last != 0 && (gen-last)&(generation>>1) > generation>>3:
+		last = 0 // nobody is that late
+	}
+	return last<<32 | bits
 }
 
 // breakUp breaks the barrier. The latch is held.

@@ -78,7 +78,7 @@ func (l *RLock) TryAcquire(ctx context.Context) (Guard, bool) {
 // again enters a lock that the strand and this goroutine have.
 func (r *rlock) again(ctx context.Context, s *strand.Strand) (Guard, bool) {
 	goroutine, by, token, ok := r.heldBy()
-	if !ok || by != s || goroutine != strand.Goroutine() {
+	if !ok || by != s || goroutine != strand.Goroutine() || r.space.closed.Load() {
 		return Guard{}, false
 	}
 	return r.entered(ctx, Guard{token: token}), true

@@ -192,10 +192,29 @@ func (w *Wait) end() {
 	w.said = nil
 }
 
+// look is one look at who holds what. Each target is asked once: semaphores change
+// while somebody looks, and what follows from one answer must not meet another.
+type look map[Target]holders
+
+// holders is a target's answer.
+type holders struct {
+	goroutines []uint64
+	known      bool
+}
+
+func (l look) holders(t Target) holders {
+	h, ok := l[t]
+	if !ok {
+		h.goroutines, h.known = t.Holders()
+		l[t] = h
+	}
+	return h
+}
+
 // stuck is the goroutines that can't go on, of those that are reachable from w, with what
 // each of them can't get: a greatest fixed point. All are taken for stuck, and then those
 // that can go on are taken out, until no more are.
-func stuck(w *Wait) map[uint64]*Wait {
+func (l look) stuck(w *Wait) map[uint64]*Wait {
 	set := map[uint64]*Wait{}
 	for todo := []*Wait{w}; len(todo) > 0; {
 		next := todo[len(todo)-1]
@@ -205,8 +224,7 @@ func stuck(w *Wait) map[uint64]*Wait {
 		}
 		set[next.agent.Goroutine] = next
 		for _, t := range next.targets {
-			holders, _ := t.Holders()
-			for _, g := range holders {
+			for _, g := range l.holders(t).goroutines {
 				if other := table.waits[g]; other != nil {
 					todo = append(todo, other)
 				}
@@ -216,7 +234,7 @@ func stuck(w *Wait) map[uint64]*Wait {
 	for changed := true; changed; {
 		changed = false
 		for g, x := range set {
-			if x.canGoOn(set) {
+			if l.canGoOn(x, set) {
 				delete(set, g)
 				changed = true
 			}
@@ -226,9 +244,9 @@ func stuck(w *Wait) map[uint64]*Wait {
 }
 
 // canGoOn reports whether a wait can end, given who can't go on.
-func (w *Wait) canGoOn(set map[uint64]*Wait) bool {
+func (l look) canGoOn(w *Wait, set map[uint64]*Wait) bool {
 	for _, t := range w.targets {
-		if hopeless(t, set) == w.all {
+		if l.hopeless(t, set) == w.all {
 			return !w.all
 		}
 	}
@@ -236,14 +254,15 @@ func (w *Wait) canGoOn(set map[uint64]*Wait) bool {
 }
 
 // hopeless reports whether all who could give a target can't go on.
-func hopeless(t Target, set map[uint64]*Wait) bool {
-	holders, known := t.Holders()
-	return known && len(holders) > 0 && !slices.ContainsFunc(holders, func(g uint64) bool { return set[g] == nil })
+func (l look) hopeless(t Target, set map[uint64]*Wait) bool {
+	h := l.holders(t)
+	return h.known && len(h.goroutines) > 0 && !slices.ContainsFunc(h.goroutines, func(g uint64) bool { return set[g] == nil })
 }
 
 // circle is the error if w can't end.
 func circle(w *Wait) *DeadlockError {
-	set := stuck(w)
+	l := look{}
+	set := l.stuck(w)
 	if set[w.agent.Goroutine] == nil {
 		return nil
 	}
@@ -253,15 +272,14 @@ func circle(w *Wait) *DeadlockError {
 	loose := false
 	for x := w; x != nil && !seen[x.agent.Goroutine]; {
 		seen[x.agent.Goroutine] = true
-		i := slices.IndexFunc(x.targets, func(t Target) bool { return hopeless(t, set) })
+		i := slices.IndexFunc(x.targets, func(t Target) bool { return l.hopeless(t, set) })
 		t := x.targets[i]
 		c.Edges = append(c.Edges, Edge{x.agent.String(), os.Getpid(), t.String()})
 		objects[t.String()] = true
-		holders, _ := t.Holders()
 		if l, ok := t.(Loose); ok && l.Loose() {
 			loose = true
 		}
-		x = set[holders[0]]
+		x = set[l.holders(t).goroutines[0]]
 	}
 	if loose && len(objects) == 1 {
 		return nil

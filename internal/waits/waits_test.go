@@ -151,3 +151,26 @@ func TestForeign(t *testing.T) {
 		t.Errorf("%d wait, want 1", n)
 	}
 }
+
+// flicker is a target that is released while somebody looks.
+type flicker struct {
+	fake
+	asked int
+}
+
+func (f *flicker) Holders() ([]uint64, bool) {
+	f.asked++
+	if f.asked > 1 {
+		return nil, true
+	}
+	return f.holders, true
+}
+
+// What a look follows from one answer does not meet another.
+func TestChangingHolders(t *testing.T) {
+	begin(t, 2, false, heldBy("b", 1))
+	f := &flicker{fake: fake{name: "a", holders: []uint64{2}}}
+	if c := refused(t, 1, false, f); len(c.Edges) != 2 || f.asked != 1 {
+		t.Errorf("asked %d times: %v", f.asked, c)
+	}
+}
