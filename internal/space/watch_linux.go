@@ -285,6 +285,9 @@ func (m *member) follow() {
 		}
 		err := futex.Wait(m.membership(), membership, again)
 		ask = errors.Is(err, futex.ErrTimeout)
+		if ask && again == askAll {
+			m.rouse(nil) // a peer may have overwritten what says that somebody sleeps
+		}
 		if err != nil && !ask {
 			return // a file that a peer has truncated
 		}
