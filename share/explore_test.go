@@ -18,8 +18,11 @@ type search struct {
 
 func (s search) run(t *testing.T, body func(*explore.World)) {
 	t.Helper()
-	s.exhaust.MaxRuns = 50_000
+	s.exhaust.MaxRuns = 40_000
 	s.random.Runs = 10_000
+	if raceDetector { // one strand runs at a time: there is little for it to see
+		s.exhaust.MaxRuns, s.random.Runs = 2_000, 1_000
+	}
 	if long {
 		s.exhaust.MaxRuns = 3_000_000
 		s.exhaust.Preemptions++
@@ -41,7 +44,14 @@ func (s search) run(t *testing.T, body func(*explore.World)) {
 type process struct{ *explore.Participant }
 
 func (p process) mutex(words []cell.Word) mutex {
-	return newMutex(p.Memory(), words, p.Local(), p.LocalWord("gate"))
+	return newMutex(p.Memory(), planted.words(words), p.Local(), p.LocalWord("gate"))
+}
+
+// Memory, Local and LocalWord are the participant's, with the fault that is planted, if any.
+func (p process) Memory() cell.Extender { return planted.inMemory(p.Participant.Memory()) }
+func (p process) Local() cell.Extender  { return planted.inLocal(p.Participant.Local()) }
+func (p process) LocalWord(name string) cell.Word {
+	return planted.inLocalWord(p.Participant.LocalWord(name))
 }
 
 func (p process) gates() [2]cell.Word {
@@ -61,7 +71,7 @@ func TestExploreGate(t *testing.T) {
 		explore.Options{Preemptions: 3, Cancels: 1},
 		explore.Options{Cancels: 2},
 	}.run(t, func(w *explore.World) {
-		p := w.Participant("p")
+		p := process{w.Participant("p")}
 		g := gate{p.LocalWord("gate"), p.Local()}
 		for i := range 3 {
 			p.Go(fmt.Sprintf("g%d", i), func() {
