@@ -113,7 +113,7 @@ func (t awaited) Holders() (goroutines []uint64, known bool) {
 		return nil, false
 	}
 	if t.pool.phase.Load() == phaseRunning {
-		g := t.pool.goroutine.Load()
+		g := t.pool.who.Load()
 		return []uint64{g}, g != 0
 	}
 	return awaitedRoom{p}.Holders()
@@ -136,11 +136,11 @@ func (t awaited) String() string { return "task " + t.Func() }
 
 // tag names the task for this process and the one that runs it.
 func (t *Task) tag() uint64 {
-	if tag := t.pool.tag.Load(); tag != 0 {
+	if tag := t.pool.who.Load(); tag != 0 {
 		return tag
 	}
-	t.pool.tag.CompareAndSwap(0, waits.NewTag())
-	return t.pool.tag.Load()
+	t.pool.who.CompareAndSwap(0, waits.NewTag())
+	return t.pool.who.Load()
 }
 
 // awaitedRoom is a ThreadPool as somebody waits for room in it.
@@ -155,7 +155,7 @@ func (r awaitedRoom) Holders() (goroutines []uint64, known bool) {
 		return nil, false
 	}
 	for _, t := range p.running() {
-		g := t.pool.goroutine.Load()
+		g := t.pool.who.Load()
 		if g == 0 {
 			return nil, false
 		}

@@ -3,6 +3,7 @@ package brood
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/brood-go/brood/internal/strand"
@@ -19,11 +20,20 @@ type taskContext struct {
 	strand   *strand.Strand
 	deadline time.Time // of its own, zero for the parent's
 
+	over  atomic.Int32 // why it has ended: an index of ends; changed under mu
 	mu    sync.Mutex
-	done  chan struct{} // made when first asked for
-	err   error
+	done  chan struct{}        // made when first asked for
 	after map[*func()]struct{} // called at the end; the pointer is the registration
 }
+
+// ends are the ways in which a taskContext ends. An error of its own would cost each task
+// more memory.
+var ends = [...]error{nil, context.Canceled, context.DeadlineExceeded}
+
+const (
+	endCanceled = 1 + iota
+	endDeadline
+)
 
 // Deadline implements context.Context.
 func (c *taskContext) Deadline() (time.Time, bool) {
@@ -39,7 +49,7 @@ func (c *taskContext) Done() <-chan struct{} {
 	defer c.mu.Unlock()
 	if c.done == nil {
 		c.done = make(chan struct{})
-		if c.err != nil {
+		if c.over.Load() != 0 {
 			close(c.done)
 		}
 	}
@@ -48,9 +58,7 @@ func (c *taskContext) Done() <-chan struct{} {
 
 // Err implements context.Context.
 func (c *taskContext) Err() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.err
+	return ends[c.over.Load()]
 }
 
 // Value implements context.Context.
@@ -65,7 +73,7 @@ func (c *taskContext) Value(key any) any {
 func (c *taskContext) AfterFunc(f func()) (stop func() bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err != nil {
+	if c.over.Load() != 0 {
 		go f()
 		return func() bool { return false }
 	}
@@ -85,11 +93,15 @@ func (c *taskContext) AfterFunc(f func()) (stop func() bool) {
 // cancel ends the context, once, with context.Canceled or context.DeadlineExceeded.
 func (c *taskContext) cancel(err error) {
 	c.mu.Lock()
-	if c.err != nil {
+	if c.over.Load() != 0 {
 		c.mu.Unlock()
 		return
 	}
-	c.err = err
+	if err == context.DeadlineExceeded {
+		c.over.Store(endDeadline)
+	} else {
+		c.over.Store(endCanceled)
+	}
 	if c.done != nil {
 		close(c.done)
 	}

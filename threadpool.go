@@ -47,17 +47,20 @@ type threadWorker struct {
 
 // What a pool keeps in a task.
 type poolTask struct {
-	phase     atomic.Int32  // in a ThreadPool
-	goroutine atomic.Uint64 // that runs it in a ThreadPool, once it runs
-	tag       atomic.Uint64 // see Task.tag; 0 until somebody asks
-	waiting   bool          // in a ProcessPool's queue and not cancelled; under its mu
-	untaken   int8          // how many workers did not even take it
-	crashes   int32         // how often a worker died of it, or while it ran it
-	errors    int32         // how often it returned an error
-	host      *host         // in whose ring it is; under the pool's mu
-	payload   payload       // the encoded argument, in a ProcessPool
-	raw       rawResult     // the encoded result
-	small     [16]byte      // room for it
+	phase   atomic.Int32 // in a ThreadPool
+	waiting bool         // in a ProcessPool's queue and not cancelled; under its mu
+	untaken int8         // how many workers did not even take it
+	crashes int32        // how often a worker died of it, or while it ran it
+	errors  int32        // how often it returned an error
+
+	// For those who wait for it: the goroutine that runs it, in a ThreadPool and once it
+	// runs; in a ProcessPool its tag, once somebody asks.
+	who atomic.Uint64
+
+	host    *host     // in whose ring it is; under the pool's mu
+	payload payload   // the encoded argument, in a ProcessPool
+	raw     rawResult // the encoded result
+	small   [16]byte  // room for it
 }
 
 // The phases of a task in a pool.
@@ -190,7 +193,7 @@ func (p *ThreadPool) next(w *threadWorker) *Task {
 // run runs one task. What is deferred happens also after runtime.Goexit.
 func (p *ThreadPool) run(w *threadWorker, t *Task) {
 	t.ctx.strand = w.strand
-	t.pool.goroutine.Store(w.goroutine)
+	t.pool.who.Store(w.goroutine)
 	if t.ctx.parent.Err() != nil { // it ended while this goroutine was busy
 		t.contextEnded()
 	}

@@ -96,7 +96,7 @@ func (b *bench) killed(size, n int) error {
 func (b *bench) killedInPython() {
 	for _, kind := range []string{"executor", "pool"} {
 		name := map[string]string{"executor": "ProcessPoolExecutor: BrokenProcessPool for ever; the program makes a new one", "pool": "multiprocessing.Pool"}[kind]
-		p := b.python(kind, "1")
+		p := b.pools(kind, "1")
 		a, err := p.ask("death", b.some(10), 0)
 		p.stop()
 		if err == nil && a.Error != "" {

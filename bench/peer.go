@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 )
 
 //go:embed peers/pools.py
@@ -18,6 +19,12 @@ var poolsInPython string
 
 //go:embed peers/pingpong.c
 var pingPong string
+
+//go:embed peers/locks.py
+var locksInPython string
+
+//go:embed peers/locks.c
+var locksInC string
 
 // peer is a program that measures a peer of the library's from within. It is asked
 // on its standard input and answers on its standard output, a line each, and has
@@ -34,6 +41,7 @@ type answer struct {
 	Mean    float64   // seconds for each task
 	Samples []float64 // seconds of each task, if they were taken
 	PIDs    []int     // of its workers
+	Rates   []float64 // of its processes: how often in a second
 	Error   string
 }
 
@@ -47,10 +55,10 @@ type peers struct {
 func (b *bench) startPeers() *peers {
 	workers := fmt.Sprint(runtime.NumCPU())
 	return &peers{
-		executor: b.python("executor", workers),
-		pool:     b.python("pool", workers),
+		executor: b.pools("executor", workers),
+		pool:     b.pools("pool", workers),
 		plugin:   b.goPlugin(),
-		pingPong: b.compiled(),
+		pingPong: b.compiled("pingpong.c", pingPong),
 	}
 }
 
@@ -60,16 +68,21 @@ func (p *peers) stop() {
 	}
 }
 
-// python starts the script with one of CPython's pools.
-func (b *bench) python(kind, workers string) *peer {
-	script := filepath.Join(b.dir, "pools.py")
-	if err := os.WriteFile(script, []byte(poolsInPython), 0o644); err != nil {
+// pools starts the script with one of CPython's pools.
+func (b *bench) pools(kind, workers string) *peer {
+	return b.python("pools.py", poolsInPython, kind, workers)
+}
+
+// python starts a script.
+func (b *bench) python(name, source string, args ...string) *peer {
+	script := filepath.Join(b.dir, name)
+	if err := os.WriteFile(script, []byte(source), 0o644); err != nil {
 		return &peer{why: err.Error()}
 	}
 	if _, err := exec.LookPath("python3"); err != nil {
 		return &peer{why: "no python3"}
 	}
-	return startPeer("python3", script, kind, workers)
+	return startPeer("python3", append([]string{script}, args...)...)
 }
 
 // goPlugin builds and starts the client of hashicorp/go-plugin.
@@ -82,14 +95,19 @@ func (b *bench) goPlugin() *peer {
 	return startPeer(bin)
 }
 
-// compiled builds and starts the ping-pong between two processes.
-func (b *bench) compiled() *peer {
-	src, bin := filepath.Join(b.dir, "pingpong.c"), filepath.Join(b.dir, "pingpong")
-	if err := os.WriteFile(src, []byte(pingPong), 0o644); err != nil {
+// compiled builds and starts a program in C.
+func (b *bench) compiled(name, source string) *peer {
+	src := filepath.Join(b.dir, name)
+	bin := strings.TrimSuffix(src, ".c")
+	if err := os.WriteFile(src, []byte(source), 0o644); err != nil {
 		return &peer{why: err.Error()}
 	}
-	if exec.Command("cc", "-O2", "-o", bin, src).Run() != nil {
+	if _, err := exec.LookPath("cc"); err != nil {
 		return &peer{why: "no C compiler"}
+	}
+	if out, err := exec.Command("cc", "-O2", "-pthread", "-o", bin, src).CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "bench: build %s: %v\n%s", name, err, out)
+		return &peer{why: "it can't be built"}
 	}
 	return startPeer(bin)
 }

@@ -266,7 +266,7 @@ func (b *bench) heading() {
 	fmt.Fprintf(b.out, "- commit: %s, %s\n", output("git", "rev-parse", "--short", "HEAD"), time.Now().Format(time.DateOnly))
 	fmt.Fprintf(b.out, "- peers: %s; %s; moreutils %s\n", output("xargs", "--version"), output("parallel", "--version"), output("dpkg-query", "-W", "-f", "${Version}", "moreutils"))
 	fmt.Fprintf(b.out, "- the command runs with its job log and full supervision on, GNU parallel with its job log, the others have none\n")
-	fmt.Fprintf(b.out, "- the library's pools have %d workers, and so have the peers'; peers: %s; %s\n\n", runtime.NumCPU(), output("python3", "--version"), modules())
+	fmt.Fprintf(b.out, "- the library's pools have %d workers, and so have the peers'; peers: %s; C by %s; %s\n\n", runtime.NumCPU(), output("python3", "--version"), output("cc", "--version"), modules())
 }
 
 // modules names the versions of the peers that are Go modules.

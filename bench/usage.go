@@ -63,7 +63,7 @@ func (b *bench) memories() error {
 	}
 	for _, kind := range []string{"executor", "pool"} {
 		name := map[string]string{"executor": "ProcessPoolExecutor", "pool": "multiprocessing.Pool"}[kind]
-		x := b.python(kind, "4")
+		x := b.pools(kind, "4")
 		a, err := x.ask("pids", 1, 0)
 		if x.why != "" {
 			fmt.Fprintf(b.out, "| %s | %s | | |\n", name, x.why)

@@ -343,10 +343,10 @@ func (s *space) extend(index uint64, name string, agents []waits.Agent) (withdra
 }
 
 // findCircle follows the holder of an object, what that one waits for, its holder, and so on,
-// to one of the caller's own.
+// to one of the caller's own. Whose processes they are is asked only if there is a circle.
 func (s *space) findCircle(at uint64, name string, who waits.Agent, records []record) error {
 	stuck := s.stuckObjects(records)
-	e := &DeadlockError{Edges: []DeadlockEdge{{Strand: who.String(), PID: s.pid(s.mem.Self()), Waits: name}}}
+	var others []record
 	for range len(records) + 1 {
 		holders := stuck[at]
 		if len(holders) == 0 {
@@ -354,15 +354,24 @@ func (s *space) findCircle(at uint64, name string, who waits.Agent, records []re
 		}
 		r := holders[0]
 		if i := slices.IndexFunc(holders, func(r record) bool { return r.own }); i >= 0 {
-			if len(e.Edges) == 1 {
+			if len(others) == 0 {
 				return nil // permits that may have been handed on
 			}
-			return e
+			return s.circle(name, who, others)
 		}
-		e.Edges = append(e.Edges, DeadlockEdge{Strand: r.who, PID: s.pid(r.id), Waits: s.objectName(r.waits)})
+		others = append(others, r)
 		at = r.waits
 	}
 	return nil
+}
+
+// circle is the error for who closes a circle with others.
+func (s *space) circle(name string, who waits.Agent, others []record) *DeadlockError {
+	e := &DeadlockError{Edges: []DeadlockEdge{{Strand: who.String(), PID: s.pid(s.mem.Self()), Waits: name}}}
+	for _, r := range others {
+		e.Edges = append(e.Edges, DeadlockEdge{Strand: r.who, PID: s.pid(r.id), Waits: s.objectName(r.waits)})
+	}
+	return e
 }
 
 // stuckObjects is the objects all of whose holders can't go on, with those: a greatest fixed

@@ -100,7 +100,7 @@ func flagTwo(w *explore.World) {
 	word = planted.words([]cell.Word{word})[0]
 	f := flag{word, p.Memory()}
 	p.Serve("waiter", func() {
-		if err := f.wait(context.Background()); err != nil {
+		if err := f.waitSince(context.Background(), f.word.Load()&flagCounted); err != nil {
 			w.Fail("%v", err)
 		}
 	})

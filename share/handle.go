@@ -11,6 +11,7 @@ import (
 // address is what travels of a handle: how another process opens the same object.
 type address struct {
 	Dir, Space string
+	Silent     bool   `json:",omitzero"` // Options.NoDeadlockDetection
 	Kind       kind   `json:",omitzero"`
 	Name       string `json:",omitzero"`
 	Params     params `json:",omitzero"`
@@ -28,7 +29,7 @@ func (o *object) marshalWith(a address) ([]byte, error) {
 	if o.space.name == "" {
 		return nil, fmt.Errorf("share: send %v: %w", o, errUnnamed)
 	}
-	a.Dir, a.Space = o.space.options.Dir, o.space.name
+	a.Dir, a.Space, a.Silent = o.space.options.Dir, o.space.name, o.space.options.NoDeadlockDetection
 	return json.Marshal(a)
 }
 
@@ -58,7 +59,7 @@ func unmarshal(data []byte, kinds ...kind) (*space, address, error) {
 	if !ok {
 		return nil, a, fmt.Errorf("share: receive a handle: it is of a %v, not of a %v", a.Kind, kinds[0])
 	}
-	s, err := spaces.borrow(Options{Dir: a.Dir}, a.Space)
+	s, err := spaces.borrow(Options{Dir: a.Dir, NoDeadlockDetection: a.Silent}, a.Space)
 	if err != nil {
 		return nil, a, fmt.Errorf("share: receive a handle: open space %q: %w", a.Space, err)
 	}

@@ -59,8 +59,12 @@ type hold struct {
 	n         int64 // permits
 	strand    *strand.Strand
 	goroutine uint64
-	released  atomic.Bool
 	lost      atomic.Bool // it was taken back from an ended strand
+
+	// Guarded by the keeper's mutex.
+	prev, next *hold
+	listed     bool
+	released   bool
 }
 
 // holdable is what can be held several times.
@@ -79,32 +83,50 @@ func (h *hold) detach(token uint64) { h.of.detachHold(h, token) }
 // keeper lists what is held of something that many can hold.
 type keeper struct {
 	mu    sync.Mutex
-	holds map[*hold]struct{}
+	first *hold
 }
 
 // add notes a hold of ctx's strand.
 func (k *keeper) add(ctx context.Context, of holdable, n int64) *hold {
-	h := &hold{of: of, n: n, strand: strand.From(ctx), goroutine: strand.Goroutine()}
+	h := &hold{of: of, n: n, strand: strand.From(ctx), goroutine: strand.Goroutine(), listed: true}
 	if h.strand != nil {
 		strand.Holds(h.strand, of.base().space)
 	}
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.holds == nil {
-		k.holds = make(map[*hold]struct{})
+	if h.next = k.first; h.next != nil {
+		h.next.prev = h
 	}
-	k.holds[h] = struct{}{}
+	k.first = h
+	k.mu.Unlock()
 	return h
 }
 
-// remove takes a hold out, and reports whether it was there.
-func (k *keeper) remove(h *hold) bool {
-	if h.released.Swap(true) {
-		return false
+// unlist takes a hold out of the list, if it is there. The mutex is held.
+func (k *keeper) unlist(h *hold) {
+	if !h.listed {
+		return
 	}
+	h.listed = false
+	if h.prev != nil {
+		h.prev.next = h.next
+	} else {
+		k.first = h.next
+	}
+	if h.next != nil {
+		h.next.prev = h.prev
+	}
+	h.prev, h.next = nil, nil
+}
+
+// remove takes a hold out for good, and reports false if it was already.
+func (k *keeper) remove(h *hold) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	delete(k.holds, h)
+	if h.released {
+		return false
+	}
+	h.released = true
+	k.unlist(h)
 	return true
 }
 
@@ -125,7 +147,7 @@ func (k *keeper) takeBack(h *hold) bool {
 func (k *keeper) of(s *strand.Strand) (all []*hold) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for h := range k.holds {
+	for h := k.first; h != nil; h = h.next {
 		if h.strand == s {
 			all = append(all, h)
 		}
@@ -137,14 +159,14 @@ func (k *keeper) of(s *strand.Strand) (all []*hold) {
 func (k *keeper) detach(h *hold) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	delete(k.holds, h)
+	k.unlist(h)
 }
 
 // goroutines is who holds something, and how many permits they hold together.
 func (k *keeper) goroutines() (all []uint64, permits int64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for h := range k.holds {
+	for h := k.first; h != nil; h = h.next {
 		all = append(all, h.goroutine)
 		permits += h.n
 	}
@@ -156,7 +178,7 @@ func (k *keeper) goroutines() (all []uint64, permits int64) {
 func (k *keeper) permits(goroutine uint64) (n int64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for h := range k.holds {
+	for h := k.first; h != nil; h = h.next {
 		if h.goroutine == goroutine {
 			n += h.n
 		}

@@ -43,8 +43,9 @@ import (
 //
 // # Wake argument
 //
-// Waiters sleep on state, whose low half changes when the generation ends or breaks; after
-// that all are woken, or, if who did it was killed before, by that death. A waiter
+// Waiters sleep on state, whose low half changes when the generation ends or breaks; when
+// the latch was given up after that all are woken, or, if who did it was killed before, by
+// that death. A waiter
 // looks for dead parties under the latch before it first sleeps and after every death: one
 // that finds one breaks the barrier. So somebody does, unless nobody waits.
 //
@@ -103,6 +104,27 @@ func newRendezvous(parties int, mem cell.Extender, words []cell.Word, local cell
 // not be half a round apart.
 func before(a, b uint64) bool { return (a-b)&(generation>>1) > generation>>2 }
 
+// latched is the latch, held.
+type latched struct {
+	token uint64
+	state uint64 // as it was found
+}
+
+func (r *rendezvous) lock(ctx context.Context) (latched, error) {
+	g, err := r.latch.lock(ctx)
+	return latched{g.token, r.state.Load()}, err
+}
+
+// unlock gives up the latch, and then wakes all who wait if their generation has ended or broken
+// meanwhile: not before, as the first thing that they do may be to arrive again.
+func (r *rendezvous) unlock(l latched) {
+	ended := uint32(r.state.Load()) != uint32(l.state)
+	r.latch.unlock(l.token, false)
+	if ended {
+		r.mem.Wake(r.state, cell.All)
+	}
+}
+
 // number is a state's generation as a number, of 31 bits.
 func number(state uint64) uint64 { return state & generation >> 1 }
 
@@ -144,11 +166,11 @@ func (r *rendezvous) wait(ctx context.Context, action func(context.Context) erro
 // conclude runs the action and ends the generation.
 func (r *rendezvous) conclude(ctx context.Context, gen uint64, action func(context.Context) error) error {
 	err := r.act(ctx, action)
-	g, lerr := r.latch.lock(context.WithoutCancel(ctx))
+	l, lerr := r.lock(context.WithoutCancel(ctx))
 	if lerr != nil {
 		return lerr
 	}
-	defer r.latch.unlock(g.token, false)
+	defer r.unlock(l)
 	if s := r.state.Load(); number(s) != gen || s&isBroken != 0 {
 		return errors.Join(errBroken, err)
 	}
@@ -181,12 +203,12 @@ func (r *rendezvous) arrive(ctx context.Context, action bool) (index int, state 
 			return 0, 0, context.Cause(ctx)
 		}
 		deaths := r.mem.Watch()
-		g, err := r.latch.lock(ctx)
+		l, err := r.lock(ctx)
 		if err != nil {
 			return 0, 0, err
 		}
 		index, state, err = r.arriveLatched(action)
-		r.latch.unlock(g.token, false)
+		r.unlock(l)
 		if err != nil || owner(state) == 0 || index >= 0 {
 			return index, state, err
 		}
@@ -276,11 +298,11 @@ func (r *rendezvous) outcome(state, gen uint64) (over bool, err error) {
 
 // giveUp breaks the barrier, unless it was too late for that.
 func (r *rendezvous) giveUp(ctx context.Context, gen uint64, cause error) error {
-	g, err := r.latch.lock(context.WithoutCancel(ctx))
+	l, err := r.lock(context.WithoutCancel(ctx))
 	if err != nil {
 		return cause
 	}
-	defer r.latch.unlock(g.token, false)
+	defer r.unlock(l)
 	over, err := r.outcome(r.state.Load(), gen)
 	if over {
 		return err
@@ -291,11 +313,11 @@ func (r *rendezvous) giveUp(ctx context.Context, gen uint64, cause error) error 
 
 // bury breaks the barrier if a party that has arrived is dead.
 func (r *rendezvous) bury(ctx context.Context, deaths uint64) error {
-	g, err := r.latch.lock(ctx)
+	l, err := r.lock(ctx)
 	if err != nil {
 		return err
 	}
-	defer r.latch.unlock(g.token, false)
+	defer r.unlock(l)
 	s := r.state.Load()
 	if s&isBroken == 0 && r.partyDied(s) {
 		r.breakUp()
@@ -328,7 +350,6 @@ func (r *rendezvous) partyDied(state uint64) (died bool) {
 func (r *rendezvous) end(gen uint64, failed bool) {
 	r.ends.Store(ending(r.ends.Load(), gen, failed))
 	r.state.Store((gen + 1) << 1 & generation)
-	r.mem.Wake(r.state, cell.All)
 	for _, w := range r.roster.entries() {
 		if e := w.Load(); low(e) != 0 {
 			w.Store(e - low(e))
@@ -355,27 +376,26 @@ func ending(ends, gen uint64, failed bool) uint64 {
 // breakUp breaks the barrier. The latch is held.
 func (r *rendezvous) breakUp() {
 	r.state.Store(r.state.Load()&generation | isBroken)
-	r.mem.Wake(r.state, cell.All)
 }
 
 // abort breaks the barrier.
 func (r *rendezvous) abort(ctx context.Context) error {
-	g, err := r.latch.lock(ctx)
+	l, err := r.lock(ctx)
 	if err != nil {
 		return err
 	}
-	defer r.latch.unlock(g.token, false)
+	defer r.unlock(l)
 	r.breakUp()
 	return nil
 }
 
 // reset begins a new generation. Who waits in this one is told that it was broken.
 func (r *rendezvous) reset(ctx context.Context) error {
-	g, err := r.latch.lock(ctx)
+	l, err := r.lock(ctx)
 	if err != nil {
 		return err
 	}
-	defer r.latch.unlock(g.token, false)
+	defer r.unlock(l)
 	r.end(number(r.state.Load()), true)
 	return nil
 }

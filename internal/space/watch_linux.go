@@ -279,15 +279,15 @@ func (m *member) follow() {
 	ask := false
 	for {
 		membership, again := m.catchUp(ask)
+		if ask && again == askAll {
+			m.rouse(nil) // a peer may have overwritten what says that somebody sleeps
+		}
 		// After membership was read: who leaves says so before he announces it.
 		if again == 0 || m.leaving.Load() {
 			return
 		}
 		err := futex.Wait(m.membership(), membership, again)
 		ask = errors.Is(err, futex.ErrTimeout)
-		if ask && again == askAll {
-			m.rouse(nil) // a peer may have overwritten what says that somebody sleeps
-		}
 		if err != nil && !ask {
 			return // a file that a peer has truncated
 		}

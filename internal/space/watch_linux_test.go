@@ -29,8 +29,12 @@ func gone(t *testing.T, f *File, id cell.ID, disappear func()) time.Duration {
 		t.Fatalf("%x does not live", id)
 	}
 	go func() {
-		if err := f.Wait(within(t), w, 0, deaths); err != nil {
-			t.Error(err)
+		ctx := within(t)
+		for f.member.deaths.Load() == deaths { // it may wake for no reason
+			if err := f.Wait(ctx, w, 0, deaths); err != nil {
+				t.Error(err)
+				break
+			}
 		}
 		woken <- time.Now()
 	}()

@@ -66,6 +66,11 @@ func Goroutine() uint64 {
 	if id := number(); id != 0 {
 		return id
 	}
+	return search()
+}
+
+// search is apart to let Goroutine be inlined.
+func search() uint64 {
 	if offset.Load() == 0 {
 		offset.Store(findOffset())
 		return Goroutine()
