@@ -87,7 +87,7 @@ func TestLockGuard(t *testing.T) {
 		if !ok {
 			t.Fatal("another goroutine did not release it")
 		}
-		contains(t, panics(t, g.Release), "share: Release of lock \"a lock\" of ", "released before, or lost it")
+		contains(t, panics(t, g.Release), "share: Release of lock \"a lock\" of ", "released before")
 		if !l.l.holds(h.Token()) {
 			t.Error("an old guard has released the new owner's lock")
 		}
@@ -124,7 +124,7 @@ func TestLockStrandEnds(t *testing.T) {
 		} else {
 			contains(t, held[0], `lock "lost"`)
 		}
-		contains(t, panics(t, lost.Release), "lost it")
+		lost.Release() // was done for it
 		if _, ok := kept.TryAcquire(); ok {
 			t.Error("a detached lock was taken back")
 		}

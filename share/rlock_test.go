@@ -116,7 +116,7 @@ func TestRLockStrandEnds(t *testing.T) {
 			t.Error("the next one is not told")
 		}
 		for _, old := range guards {
-			contains(t, panics(t, old.Release), "lost it")
+			old.Release() // was done for it
 		}
 		g.Release()
 		g = must(l.Acquire(asStrand(t.Context(), "last")))
