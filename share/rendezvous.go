@@ -85,11 +85,8 @@ const (
 	history    = 32
 )
 
-// Errors of arriving that Barrier gives its public face.
-var (
-	errBroken = errors.New("broken")
-	errAction = errors.New("action")
-)
+// errBroken is an error of arriving that Barrier gives its public face.
+var errBroken = errors.New("broken")
 
 func newRendezvous(parties int, mem cell.Extender, words []cell.Word, local cell.Memory, gateWord cell.Word) *rendezvous {
 	r := &rendezvous{
