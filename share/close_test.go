@@ -98,11 +98,11 @@ func TestClosed(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		_, locked := l.TryAcquire()
+		_, locked := l.TryAcquire(context.Background())
 		_, rlocked := must(s2(t).RLock("r")).TryAcquire(ctx) // another space is not concerned
 		_, r2 := r.TryAcquire(asStrand(ctx, "other"))
-		_, got := sem.TryAcquire()
-		_, gotN := b.TryAcquireN(2)
+		_, got := sem.TryAcquire(context.Background())
+		_, gotN := b.TryAcquireN(context.Background(), 2)
 		if locked || !rlocked || r2 || got || gotN {
 			t.Errorf("had after Close: %v %v %v %v", locked, r2, got, gotN)
 		}

@@ -22,11 +22,12 @@ type condition struct {
 }
 
 // Condition opens the condition of that name, or makes it. It belongs to the given lock,
-// which must be of the same space, or, if that is nil, to one of its own.
+// which must be of the same space, or, if that is nil, to one of its own. In a space that this
+// process has closed Notify does nothing.
 func (s *Space) Condition(name string, lock *Lock) (*Condition, error) {
 	var l *lockOf
 	switch {
-	case lock == nil:
+	case lock == nil || lock.l != nil && lock.l.space == s.space && lock.l.kind == kindConditionLock && lock.l.name == reserved+name:
 		own, err := s.space.conditionLock(name)
 		if err != nil {
 			return nil, err

@@ -126,7 +126,7 @@ func TestConditionWaitFor(t *testing.T) {
 		contains(t, panics(t, func() {
 			_, _ = c.WaitFor(ctx, g, func() bool { panic("a bad predicate") })
 		}), "a bad predicate")
-		if _, ok := c.Lock().TryAcquire(); !ok {
+		if _, ok := c.Lock().TryAcquire(context.Background()); !ok {
 			t.Error("a predicate that panics leaves the lock taken")
 		}
 	})
@@ -164,7 +164,7 @@ func TestConditionCancelled(t *testing.T) {
 				return err
 			},
 		}, "(*Condition).Wait")
-		g, ok := c.Lock().TryAcquire()
+		g, ok := c.Lock().TryAcquire(context.Background())
 		if !ok || joined(c) != 0 {
 			t.Fatalf("the lock is free: %v; %d wait", ok, joined(c))
 		}

@@ -59,12 +59,12 @@ var conditionPorts = map[string]func(t *testing.T, s *Space){
 		l := must(s.Lock("l"))
 		c, ctx := must(s.Condition("c", l)), bounded(t)
 		g := must(c.Acquire(ctx))
-		if _, ok := l.TryAcquire(); ok {
+		if _, ok := l.TryAcquire(context.Background()); ok {
 			t.Error("its lock is free")
 		}
 		g.Release()
-		g, ok := l.TryAcquire()
-		if _, twice := c.Lock().TryAcquire(); !ok || twice {
+		g, ok := l.TryAcquire(context.Background())
+		if _, twice := c.Lock().TryAcquire(context.Background()); !ok || twice {
 			t.Errorf("free: %v, then taken twice: %v", ok, twice)
 		}
 		g.Release()

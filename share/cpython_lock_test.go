@@ -19,7 +19,7 @@ func eachLock(test func(t *testing.T, l pyLock, ctx context.Context)) func(t *te
 	return func(t *testing.T, s *Space) {
 		t.Run("lock", func(t *testing.T) {
 			l := must(s.Lock("l"))
-			test(t, pyLock{l.Acquire, func(context.Context) (Guard, bool) { return l.TryAcquire() }}, asStrand(bounded(t), "main"))
+			test(t, pyLock{l.Acquire, func(context.Context) (Guard, bool) { return l.TryAcquire(context.Background()) }}, asStrand(bounded(t), "main"))
 		})
 		t.Run("rlock", func(t *testing.T) {
 			r := must(s.RLock("r"))
@@ -136,7 +136,7 @@ var lockPorts = map[string]func(t *testing.T, s *Space){
 			}
 		})()
 		g.Release()
-		if _, ok := l.TryAcquire(); !ok {
+		if _, ok := l.TryAcquire(context.Background()); !ok {
 			t.Error("left taken")
 		}
 	},
@@ -203,7 +203,7 @@ var lockPorts = map[string]func(t *testing.T, s *Space){
 	"multiprocessing: lock": func(t *testing.T, s *Space) {
 		l := must(s.Lock("l"))
 		g := must(l.Acquire(t.Context()))
-		if _, ok := l.TryAcquire(); ok {
+		if _, ok := l.TryAcquire(context.Background()); ok {
 			t.Error("taken twice")
 		}
 		g.Release()

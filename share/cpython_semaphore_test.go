@@ -85,7 +85,7 @@ var semaphorePorts = map[string]func(t *testing.T, s *Space){
 		p.reach(t, [4]int{6, 7})
 		release(6)
 		p.reach(t, [4]int{6, 7, 6})
-		if _, ok := s.TryAcquire(); ok {
+		if _, ok := s.TryAcquire(context.Background()); ok {
 			t.Error("a permit is left")
 		}
 		release(1)
@@ -110,7 +110,7 @@ var semaphorePorts = map[string]func(t *testing.T, s *Space){
 		p.next()
 		sem.Post(6)
 		p.reach(t, [4]int{6, 7, 6})
-		if _, ok := sem.TryAcquire(); ok {
+		if _, ok := sem.TryAcquire(context.Background()); ok {
 			t.Error("a permit is left")
 		}
 		p.next()
@@ -119,11 +119,11 @@ var semaphorePorts = map[string]func(t *testing.T, s *Space){
 		p.reach(t, [4]int{6, 7, 6, 1})
 	},
 	"semaphore: try": eachSemaphore(2, func(t *testing.T, s limiter, ctx context.Context) {
-		a, ok := s.TryAcquire()
-		_, ok2 := s.TryAcquire()
-		_, ok3 := s.TryAcquire()
+		a, ok := s.TryAcquire(context.Background())
+		_, ok2 := s.TryAcquire(context.Background())
+		_, ok3 := s.TryAcquire(context.Background())
 		a.Release()
-		_, ok4 := s.TryAcquire()
+		_, ok4 := s.TryAcquire(context.Background())
 		if got := []bool{ok, ok2, ok3, ok4}; !slices.Equal(got, []bool{true, true, false, true}) {
 			t.Errorf("%v", got)
 		}
@@ -133,7 +133,7 @@ var semaphorePorts = map[string]func(t *testing.T, s *Space){
 		var got atomic.Int32
 		bunch(t, 5, func(context.Context) {
 			for range 2 {
-				if _, ok := s.TryAcquire(); ok {
+				if _, ok := s.TryAcquire(context.Background()); ok {
 					got.Add(1)
 				}
 			}
@@ -171,13 +171,13 @@ var semaphorePorts = map[string]func(t *testing.T, s *Space){
 		}
 		nested := func(f func()) {
 			with(func() {
-				g, ok := s.TryAcquire()
+				g, ok := s.TryAcquire(context.Background())
 				if !ok {
 					t.Fatal("the second permit is taken")
 				}
 				g.Release()
 				with(func() {
-					if _, ok := s.TryAcquire(); ok {
+					if _, ok := s.TryAcquire(context.Background()); ok {
 						t.Error("a third permit")
 					}
 					f()
@@ -232,7 +232,7 @@ func countDown(t *testing.T, s limiter) {
 		guards = append(guards, must(s.Acquire(t.Context())))
 	}
 	value(0)
-	if _, ok := s.TryAcquire(); ok {
+	if _, ok := s.TryAcquire(context.Background()); ok {
 		t.Error("a third permit")
 	}
 	value(0)

@@ -6,7 +6,8 @@ import (
 	"github.com/brood-go/brood/internal/race"
 )
 
-// Event is a flag that strands wait for. All methods may be called from any goroutine.
+// Event is a flag that strands wait for. All methods may be called from any goroutine. In a
+// space that this process has closed Set and Clear do nothing.
 type Event struct{ e *event }
 
 // event is an Event in this process.
@@ -59,10 +60,10 @@ func (e *Event) Wait(ctx context.Context) error {
 	if e.e == nil {
 		return errNothing
 	}
-	if ctx.Err() != nil {
-		return e.e.failed("wait for", context.Cause(ctx))
-	}
 	if first := e.e.word.Load(); first&flagSet == 0 {
+		if ctx.Err() != nil {
+			return e.e.failed("wait for", context.Cause(ctx))
+		}
 		bit := e.e.space.sleeping(&e.e.object)
 		err := e.e.waitSince(ctx, first&flagCounted)
 		e.e.space.awake(bit)

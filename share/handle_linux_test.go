@@ -1,6 +1,7 @@
 package share
 
 import (
+	"context"
 	"encoding"
 	"reflect"
 	"testing"
@@ -32,7 +33,7 @@ func TestSharedHandles(t *testing.T) {
 			case *Lock:
 				checkSame(t, h.(*Lock).l, got.l)
 				g := must(h.(*Lock).Acquire(t.Context()))
-				if _, ok := got.TryAcquire(); ok {
+				if _, ok := got.TryAcquire(context.Background()); ok {
 					t.Error("it is another lock")
 				}
 				g.Release()

@@ -42,10 +42,10 @@ func makeLock(o object) *lock {
 // Acquire waits for the lock. The error is ctx's, or a *DeadlockError, or ErrClosed.
 func (l *Lock) Acquire(ctx context.Context) (Guard, error) { return l.l.acquire(ctx) }
 
-// TryAcquire takes the lock if nobody has it.
-func (l *Lock) TryAcquire() (Guard, bool) {
+// TryAcquire takes the lock if nobody has it. It does not wait: ctx says for whom it is.
+func (l *Lock) TryAcquire(ctx context.Context) (Guard, bool) {
 	mustBe(l.l != nil)
-	return l.l.tryAcquire(nil)
+	return l.l.tryAcquire(strand.From(ctx))
 }
 
 func (l *lock) acquire(ctx context.Context) (Guard, error) {
@@ -53,7 +53,7 @@ func (l *lock) acquire(ctx context.Context) (Guard, error) {
 		return Guard{}, errNothing
 	}
 	if ctx.Err() == nil {
-		if s := l.state.Load(); s&^turnMask == 0 && l.state.CompareAndSwap(s, s|l.mine) && !l.space.closed.Load() {
+		if s := l.state.Load(); s&^turnMask == 0 && !l.space.closed.Load() && l.state.CompareAndSwap(s, s|l.mine) && !l.space.closed.Load() {
 			token := tokenOf(l.epoch.Load(), s)
 			if by := strand.From(ctx); by != nil || l.holder.strand.Load() != nil {
 				l.holder.setStrand(by, l.space)

@@ -41,16 +41,16 @@ func TestLockName(t *testing.T) {
 	onEach(t, func(t *testing.T, s *Space) {
 		a, b, other := must(s.Lock("l")), must(s.Lock("l")), must(s.Lock("m"))
 		g := must(a.Acquire(t.Context()))
-		if _, ok := b.TryAcquire(); ok {
+		if _, ok := b.TryAcquire(context.Background()); ok {
 			t.Error("acquired twice")
 		}
-		h, ok := other.TryAcquire()
+		h, ok := other.TryAcquire(context.Background())
 		if !ok {
 			t.Error("another lock is taken as well")
 		}
 		h.Release()
 		g.Release()
-		if g, ok = b.TryAcquire(); !ok {
+		if g, ok = b.TryAcquire(context.Background()); !ok {
 			t.Error("not free after its release")
 		}
 		g.Release()
@@ -65,7 +65,7 @@ func TestLockTokens(t *testing.T) {
 			var g Guard
 			if i%2 == 0 {
 				g = must(l.Acquire(t.Context()))
-			} else if g, _ = l.TryAcquire(); g == (Guard{}) {
+			} else if g, _ = l.TryAcquire(context.Background()); g == (Guard{}) {
 				t.Fatal("not free")
 			}
 			if g.Token() <= last {
@@ -83,7 +83,7 @@ func TestLockGuard(t *testing.T) {
 		l := must(s.Lock("a lock"))
 		g := must(l.Acquire(t.Context()))
 		start(g.Release)()
-		h, ok := l.TryAcquire()
+		h, ok := l.TryAcquire(context.Background())
 		if !ok {
 			t.Fatal("another goroutine did not release it")
 		}
@@ -125,7 +125,7 @@ func TestLockStrandEnds(t *testing.T) {
 			contains(t, held[0], `lock "lost"`)
 		}
 		lost.Release() // was done for it
-		if _, ok := kept.TryAcquire(); ok {
+		if _, ok := kept.TryAcquire(context.Background()); ok {
 			t.Error("a detached lock was taken back")
 		}
 		stays.Release()

@@ -1,6 +1,7 @@
 package share
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -165,14 +166,14 @@ func TestNothing(t *testing.T) {
 		}
 	}
 	for name, call := range map[string]func(){
-		"Lock.TryAcquire":       func() { l.TryAcquire() },
+		"Lock.TryAcquire":       func() { l.TryAcquire(context.Background()) },
 		"RLock.TryAcquire":      func() { r.TryAcquire(ctx) },
-		"Semaphore.TryAcquire":  func() { sem.TryAcquire() },
-		"Semaphore.TryAcquireN": func() { sem.TryAcquireN(2) },
+		"Semaphore.TryAcquire":  func() { sem.TryAcquire(context.Background()) },
+		"Semaphore.TryAcquireN": func() { sem.TryAcquireN(context.Background(), 2) },
 		"Semaphore.Value":       func() { sem.Value() },
 		"Semaphore.Post":        func() { sem.Post(1) },
-		"Bounded.TryAcquire":    func() { b.TryAcquire() },
-		"Bounded.TryAcquireN":   func() { b.TryAcquireN(2) },
+		"Bounded.TryAcquire":    func() { b.TryAcquire(context.Background()) },
+		"Bounded.TryAcquireN":   func() { b.TryAcquireN(context.Background(), 2) },
 		"Bounded.Value":         func() { b.Value() },
 		"Event.Set":             e.Set,
 		"Event.Clear":           e.Clear,

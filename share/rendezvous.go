@@ -146,7 +146,7 @@ func (r *rendezvous) arrived(gen uint64) (n int) {
 func (r *rendezvous) wait(ctx context.Context, action func(context.Context) error) (index int, err error) {
 	index, state, err := r.arrive(ctx, action != nil)
 	if err != nil && ctx.Err() != nil {
-		err = errors.Join(err, r.abort(context.WithoutCancel(ctx)))
+		err = errors.Join(err, r.stayAway(context.WithoutCancel(ctx)))
 	}
 	if err != nil {
 		return index, err
@@ -373,6 +373,19 @@ func ending(ends, gen uint64, failed bool) uint64 {
 // breakUp breaks the barrier. The latch is held.
 func (r *rendezvous) breakUp() {
 	r.state.Store(r.state.Load()&generation | isBroken)
+}
+
+// stayAway breaks the barrier for one who will not arrive, unless all have come without it.
+func (r *rendezvous) stayAway(ctx context.Context) error {
+	l, err := r.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.unlock(l)
+	if id := owner(l.state); id == 0 || !r.mem.Alive(id) {
+		r.breakUp()
+	}
+	return nil
 }
 
 // abort breaks the barrier.

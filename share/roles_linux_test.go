@@ -146,7 +146,7 @@ func (a *actor) signal() error {
 	if err != nil {
 		return err
 	}
-	for {
+	for a.ctx.Err() == nil {
 		switch a.rnd.IntN(3) {
 		case 0:
 			event.Set()
@@ -163,6 +163,7 @@ func (a *actor) signal() error {
 			}
 		}
 	}
+	return a.ctx.Err()
 }
 
 // notify waits for a turn that the one before gives on. Every process may be the one that was

@@ -12,7 +12,8 @@ import (
 // that a dead process held return by themselves.
 //
 // The one who finds enough permits takes them, also when others wait; but one that has
-// waited for 1 ms gets its permits before anybody else gets any.
+// waited for 1 ms gets its permits before anybody else gets any. In a space that this process
+// has closed Post does nothing.
 type Semaphore struct{ s *semaphore }
 
 // BoundedSemaphore is a Semaphore whose number of permits never grows: there is no Post.
@@ -72,11 +73,13 @@ func (s *Semaphore) Acquire(ctx context.Context) (Guard, error) { return s.s.acq
 // may be posted.
 func (s *Semaphore) AcquireN(ctx context.Context, n int) (Guard, error) { return s.s.acquire(ctx, n) }
 
-// TryAcquire takes a permit if there is one.
-func (s *Semaphore) TryAcquire() (Guard, bool) { return s.s.tryAcquire(1) }
+// TryAcquire takes a permit if there is one. It waits for no permit: ctx says for whom it is.
+func (s *Semaphore) TryAcquire(ctx context.Context) (Guard, bool) { return s.s.tryAcquire(ctx, 1) }
 
-// TryAcquireN takes n permits if they are there.
-func (s *Semaphore) TryAcquireN(n int) (Guard, bool) { return s.s.tryAcquire(n) }
+// TryAcquireN takes n permits if they are there. It waits for no permit.
+func (s *Semaphore) TryAcquireN(ctx context.Context, n int) (Guard, bool) {
+	return s.s.tryAcquire(ctx, n)
+}
 
 // Value is how many permits can be had now.
 func (s *Semaphore) Value() int { return s.s.value() }
@@ -124,11 +127,15 @@ func (s *BoundedSemaphore) AcquireN(ctx context.Context, n int) (Guard, error) {
 	return s.s.acquire(ctx, n)
 }
 
-// TryAcquire takes a permit if there is one.
-func (s *BoundedSemaphore) TryAcquire() (Guard, bool) { return s.s.tryAcquire(1) }
+// TryAcquire takes a permit if there is one. It waits for no permit: ctx says for whom it is.
+func (s *BoundedSemaphore) TryAcquire(ctx context.Context) (Guard, bool) {
+	return s.s.tryAcquire(ctx, 1)
+}
 
-// TryAcquireN takes n permits if they are there.
-func (s *BoundedSemaphore) TryAcquireN(n int) (Guard, bool) { return s.s.tryAcquire(n) }
+// TryAcquireN takes n permits if they are there. It waits for no permit.
+func (s *BoundedSemaphore) TryAcquireN(ctx context.Context, n int) (Guard, bool) {
+	return s.s.tryAcquire(ctx, n)
+}
 
 // Value is how many permits can be had now.
 func (s *BoundedSemaphore) Value() int { return s.s.value() }
@@ -180,9 +187,9 @@ func (s *semaphore) acquireSlow(ctx context.Context, n int) error {
 	return s.wait(ctx, int64(n))
 }
 
-func (s *semaphore) tryAcquire(n int) (Guard, bool) {
+func (s *semaphore) tryAcquire(ctx context.Context, n int) (Guard, bool) {
 	mustBe(s != nil)
-	ctx := context.Background()
+	ctx = context.WithoutCancel(ctx) // it says for whom this is, and ends nothing
 	if s.check(n) != nil {
 		return Guard{}, false
 	}

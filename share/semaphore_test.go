@@ -14,8 +14,8 @@ import (
 type limiter interface {
 	Acquire(ctx context.Context) (Guard, error)
 	AcquireN(ctx context.Context, n int) (Guard, error)
-	TryAcquire() (Guard, bool)
-	TryAcquireN(n int) (Guard, bool)
+	TryAcquire(ctx context.Context) (Guard, bool)
+	TryAcquireN(ctx context.Context, n int) (Guard, bool)
 	Value() int
 }
 
@@ -56,18 +56,18 @@ func TestSemaphore(t *testing.T) {
 func TestSemaphoreWeights(t *testing.T) {
 	onBoth(t, 5, func(t *testing.T, s limiter) {
 		two := must(s.AcquireN(t.Context(), 2))
-		three, ok := s.TryAcquireN(3)
+		three, ok := s.TryAcquireN(context.Background(), 3)
 		if !ok || s.Value() != 0 {
 			t.Fatalf("%v, %d permits are left", ok, s.Value())
 		}
-		if _, ok := s.TryAcquire(); ok {
+		if _, ok := s.TryAcquire(context.Background()); ok {
 			t.Error("a sixth permit")
 		}
 		two.Release()
 		if s.Value() != 2 {
 			t.Errorf("%d permits are there", s.Value())
 		}
-		if _, ok := s.TryAcquireN(3); ok {
+		if _, ok := s.TryAcquireN(context.Background(), 3); ok {
 			t.Error("three of two")
 		}
 		three.Release()
@@ -81,7 +81,7 @@ func TestSemaphoreWeights(t *testing.T) {
 			} else {
 				contains(t, err, "share: acquire ", "permits")
 			}
-			if _, ok := s.TryAcquireN(n); ok {
+			if _, ok := s.TryAcquireN(context.Background(), n); ok {
 				t.Errorf("%d permits were taken", n)
 			}
 		}
@@ -226,7 +226,7 @@ func TestSemaphoreHeirCancelled(t *testing.T) {
 		asleep(t, 1, "(*semaphore).acquireSlow")
 		// It becomes the heir when it has been woken after its patience.
 		eventually(t, "an heir", func() bool {
-			h, ok := s.TryAcquire()
+			h, ok := s.TryAcquire(context.Background())
 			if ok {
 				h.Release()
 			}

@@ -1,6 +1,7 @@
 package share
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -194,7 +195,7 @@ func (a *actor) next() error {
 		fmt.Println("owns", now(), g.Recovered())
 		g.Release()
 		for { // until somebody else has it
-			g, ok := lock.TryAcquire()
+			g, ok := lock.TryAcquire(context.Background())
 			if !ok {
 				break
 			}
