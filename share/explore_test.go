@@ -20,13 +20,14 @@ func (s search) run(t *testing.T, body func(*explore.World)) {
 	t.Helper()
 	s.exhaust.MaxRuns = 40_000
 	s.random.Runs = 10_000
-	if raceDetector { // one strand runs at a time: there is little for it to see
-		s.exhaust.MaxRuns, s.random.Runs = 2_000, 1_000
-	}
 	if long {
-		s.exhaust.MaxRuns = 3_000_000
+		s.exhaust.MaxRuns *= 20
 		s.exhaust.Preemptions++
-		s.random.Runs = 400_000
+		s.random.Runs *= 20
+	}
+	if raceDetector { // one strand runs at a time: there is little for it to see
+		s.exhaust.MaxRuns /= 20
+		s.random.Runs /= 10
 	}
 	res := explore.Exhaust(s.exhaust, body)
 	if err := res.Err(); err != nil {

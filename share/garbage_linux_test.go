@@ -3,7 +3,6 @@ package share
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -20,7 +19,7 @@ import (
 func TestGarbage(t *testing.T) {
 	rounds := 1000
 	if long {
-		rounds = 100_000
+		rounds = 20_000
 	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -129,7 +128,7 @@ func overwrite(s *space, stop *atomic.Bool, rnd *rand.Rand) {
 		}
 	}
 	if len(words) == 0 {
-		panic(fmt.Sprint("no words"))
+		panic("no words")
 	}
 	for !stop.Load() {
 		w := words[rnd.IntN(len(words))]
