@@ -283,16 +283,30 @@ func TestCallback(t *testing.T) {
 	}
 }
 
+// allTests is the text of this package's tests.
+func allTests(t *testing.T) (text []byte) {
+	t.Helper()
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, b...)
+	}
+	return text
+}
+
 // Every program is a chapter of docs/course.md, says what it shows, and has a test.
 func TestEveryChapter(t *testing.T) {
 	course, err := os.ReadFile("../docs/course.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	tests, err := os.ReadFile("examples_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+	tests := allTests(t)
 	programs, err := filepath.Glob("*/main.go")
 	if err != nil || len(programs) == 0 {
 		t.Fatal("no programs:", err)

@@ -1,9 +1,9 @@
 // The chapter "deadlock". Two processes need two locks, a knife and a fork, and take them in
 // opposite order. When each has one, each waits for the other's.
 //
-// Python hangs here. Here the one that would close the circle gets a *share.DeadlockError,
-// which names both processes and both locks. It gives up what it has, and the other
-// one eats.
+// Python: two multiprocessing.Locks, and the program hangs. Here: two share.Locks, and the one that
+// would close the circle gets a *share.DeadlockError, which names both processes and both
+// locks. It gives up what it has, and the other one eats.
 package main
 
 import (
