@@ -13,6 +13,10 @@ import (
 // a process that dies: the next owner gets it, and its guard says Recovered. Who waits for
 // a lock in a circle gets a [DeadlockError].
 //
+// Its owner is the goroutine that acquired it. A guard may be handed to another one, and released
+// there; but who then acquires the lock again seems to wait for itself, unless the guard
+// was detached.
+//
 // The one who finds the lock free takes it, also when others wait; but one that has
 // waited for 1 ms is handed the lock. All methods may be called from any goroutine.
 type Lock struct{ l *lock }

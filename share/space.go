@@ -156,7 +156,8 @@ func Local() *Space { return Options{}.Local() }
 
 // Open takes part in the space of that name, or makes it: for every process of this user on
 // this machine. The name has 1 to 100 letters, digits, '.', '_' and '-', and does not begin
-// with a dot. On systems other than Linux the error matches errors.ErrUnsupported.
+// with a dot. A space has room for 1,024 processes, for some 900,000 objects (256 MiB), and
+// takes 1 MiB at first. On systems other than Linux the error matches errors.ErrUnsupported.
 func Open(name string) (*Space, error) { return Options{}.Open(name) }
 
 // Open is Open with options. A process that has the space open already keeps the options that

@@ -129,6 +129,9 @@ func (e *DeadlockError) Error() string {
 		fmt.Fprintf(&b, "%s of process %d, which waits for %s", edge.Strand, edge.PID, edge.Waits)
 	}
 	b.WriteString(", which is held by the first")
+	if len(e.Edges) == 1 {
+		b.WriteString(" (unless its guard was handed to another goroutine: say so by Guard.Detach)")
+	}
 	return b.String()
 }
 

@@ -53,7 +53,7 @@ func TestCircles(t *testing.T) {
 	})
 	t.Run("itself", func(t *testing.T) {
 		c := refused(t, 1, false, heldBy("a", 1))
-		if c.Error() != fmt.Sprintf("deadlock: goroutine 1 of process %d, which waits for a, which is held by the first", os.Getpid()) {
+		if !strings.HasPrefix(c.Error(), fmt.Sprintf("deadlock: goroutine 1 of process %d, which waits for a, which is held by the first", os.Getpid())) {
 			t.Error(c)
 		}
 	})
