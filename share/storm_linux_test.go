@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +22,9 @@ func storm(t *testing.T, role string, n, kills int) *cast {
 		kills *= 24 // more than 10,000 in all
 	}
 	c := newCast(t)
+	if role == "event" {
+		c.pulse()
+	}
 	for range n {
 		c.start(role)
 	}
@@ -34,6 +39,28 @@ func storm(t *testing.T, role string, n, kills int) *cast {
 	c.progress(50 * n)
 	c.end()
 	return c
+}
+
+// pulse sets and clears the event, until the test ends: a process that was killed between its
+// Clear and its Set leaves it clear, and there may be no other one that sets it.
+func (c *cast) pulse() {
+	event, err := c.space.Event("e")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var stop atomic.Bool
+	var done sync.WaitGroup
+	done.Go(func() {
+		for !stop.Load() {
+			event.Set()
+			event.Clear()
+			unix.Nanosleep(&unix.Timespec{Nsec: 1_000_000}, nil)
+		}
+	})
+	c.t.Cleanup(func() {
+		stop.Store(true)
+		done.Wait()
+	})
 }
 
 // progress waits until the history has so many lines more.
