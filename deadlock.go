@@ -36,12 +36,14 @@ func (e *HeldError) Error() string {
 // Unwrap is what the function returned.
 func (e *HeldError) Unwrap() error { return e.Err }
 
-// takeBack takes back what a strand still holds when its function has ended with err, and
+// takeBack takes back what a task still holds when its function has ended with err, and
 // makes the outcome name it.
-func takeBack(s *strand.Strand, task string, err error) error {
+func takeBack(c *taskContext, task string, err error) error {
+	s := c.strand
 	if s == nil {
 		return err
 	}
+	c.hasReturned()
 	if held := strand.End(s); held != nil {
 		return &HeldError{Task: task, Held: held, Err: err}
 	}
@@ -67,7 +69,7 @@ func begin(ctx context.Context, targets []waits.Target) (*waits.Wait, error) {
 	if len(targets) == 0 || !mayBeAwaited(ctx) {
 		return nil, nil
 	}
-	w, err := waits.Begin(waits.Agent{Goroutine: strand.Goroutine(), Strand: strand.From(ctx)}, false, targets...)
+	w, err := waits.Begin(waits.Agent{Goroutine: strand.Goroutine(), Strand: strand.From(ctx)}, targets...)
 	if err != nil {
 		return nil, fmt.Errorf("brood: wait: %w", err)
 	}
@@ -108,16 +110,23 @@ type awaited struct{ *Task }
 func (t awaited) Holders() (goroutines []uint64, known bool) {
 	t.mu.Lock()
 	p, ok := t.place.(*ThreadPool)
+	ok = ok && t.cancelled == nil
 	t.mu.Unlock()
-	if !ok || t.settled.Load() {
+	if !ok || t.settled.Load() || t.ctx.parent.Err() != nil {
 		return nil, false
 	}
-	if t.pool.phase.Load() == phaseRunning {
+	switch t.pool.phase.Load() {
+	case phaseGone:
+		return nil, false
+	case phaseRunning:
 		g := t.pool.who.Load()
 		return []uint64{g}, g != 0
 	}
-	return awaitedRoom{p}.Holders()
+	return p.busy()
 }
+
+// Told implements waits.Foreign.
+func (t awaited) Told() bool { return waits.Places() }
 
 // Extend implements waits.Foreign: a task in a process of its own may wait there for what its
 // caller holds here.
@@ -146,9 +155,16 @@ func (t *Task) tag() uint64 {
 // awaitedRoom is a ThreadPool as somebody waits for room in it.
 type awaitedRoom struct{ p *ThreadPool }
 
-// Holders implements waits.Target: who runs the pool's tasks, known if no worker is free.
+// Holders implements waits.Target: who runs the pool's tasks, if no worker is free. Room that was made, and given to somebody who does not know it yet, is made.
 func (r awaitedRoom) Holders() (goroutines []uint64, known bool) {
-	p := r.p
+	if r.p.gate.hasRoom() {
+		return nil, false
+	}
+	return r.p.busy()
+}
+
+// busy is who runs the pool's tasks, known if no worker is free.
+func (p *ThreadPool) busy() (goroutines []uint64, known bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.crew) < p.limit {

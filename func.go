@@ -268,7 +268,7 @@ func (c *call[A, R]) run(ctx context.Context, encoded bool) {
 		if p := recover(); p != nil {
 			err = newPanicError(c.f.entry.name, p)
 		}
-		if err = takeBack(c.t.ctx.strand, c.f.entry.name, err); err != nil {
+		if err = takeBack(&c.t.ctx, c.f.entry.name, err); err != nil {
 			err = c.t.explain(err)
 		}
 	}()

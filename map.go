@@ -15,8 +15,8 @@ type windowed interface{ window() int }
 
 // Map calls the function for each argument and yields the outcomes in the order of
 // the arguments: an error stands at its place, and the others go on. Arguments are
-// taken from in as they are needed, on the goroutine of the caller, and only a
-// bounded number is in flight (or waits to be yielded). When the consumer stops, or
+// taken from in as they are needed, while the caller waits (but not on its goroutine, which
+// matters to an RLock that it holds), and only a bounded number is in flight (or waits to be yielded). When the consumer stops, or
 // ctx ends, what is in flight is cancelled; in the latter case an error of the
 // context is yielded last.
 func (f *Func[A, R]) Map(ctx context.Context, ex Executor, in iter.Seq[A]) iter.Seq2[R, error] {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -151,6 +152,8 @@ func (o *PoolOptions) validate() error {
 // gate lets tasks into a pool: as many as MaxPending, and none once it is closed.
 type gate struct {
 	room   *semaphore.Weighted // nil: no bound
+	max    int64
+	inside atomic.Int64 // tasks that passed; at most too small for a moment
 	closed chan struct{}
 	once   sync.Once
 }
@@ -158,7 +161,7 @@ type gate struct {
 func newGate(maxPending int) *gate {
 	g := &gate{closed: make(chan struct{})}
 	if maxPending > 0 {
-		g.room = semaphore.NewWeighted(int64(maxPending))
+		g.room, g.max = semaphore.NewWeighted(int64(maxPending)), int64(maxPending)
 	}
 	return g
 }
@@ -197,8 +200,12 @@ func (g *gate) pass(ctx context.Context, makers ...waits.Target) error {
 			return ErrClosed
 		}
 	}
+	g.inside.Add(1)
 	return nil
 }
+
+// hasRoom reports whether one could pass.
+func (g *gate) hasRoom() bool { return g.room == nil || g.inside.Load() < g.max }
 
 // tryPass is pass without waiting.
 func (g *gate) tryPass() error {
@@ -207,9 +214,13 @@ func (g *gate) tryPass() error {
 		return ErrClosed
 	default:
 	}
-	if g.room != nil && !g.room.TryAcquire(1) {
+	if g.room == nil {
+		return nil
+	}
+	if !g.room.TryAcquire(1) {
 		return ErrFull
 	}
+	g.inside.Add(1)
 	return nil
 }
 
@@ -225,4 +236,7 @@ func (g *gate) took(t *Task, err error) {
 	}
 }
 
-func (g *gate) leave() { g.room.Release(1) }
+func (g *gate) leave() {
+	g.inside.Add(-1) // before anybody can be let in
+	g.room.Release(1)
+}

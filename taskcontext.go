@@ -20,7 +20,7 @@ type taskContext struct {
 	strand   *strand.Strand
 	deadline time.Time // of its own, zero for the parent's
 
-	over  atomic.Int32 // why it has ended: an index of ends; changed under mu
+	over  atomic.Int32 // why it has ended: an index of ends; and returned; changed under mu
 	mu    sync.Mutex
 	done  chan struct{}        // made when first asked for
 	after map[*func()]struct{} // called at the end; the pointer is the registration
@@ -33,6 +33,11 @@ var ends = [...]error{nil, context.Canceled, context.DeadlineExceeded}
 const (
 	endCanceled = 1 + iota
 	endDeadline
+	endReason = 3
+
+	// The function has returned. What it left running is no part of the task any more, and its
+	// strand may be that of another task.
+	returned = 1 << 2
 )
 
 // Deadline implements context.Context.
@@ -49,7 +54,7 @@ func (c *taskContext) Done() <-chan struct{} {
 	defer c.mu.Unlock()
 	if c.done == nil {
 		c.done = make(chan struct{})
-		if c.over.Load() != 0 {
+		if c.over.Load()&endReason != 0 {
 			close(c.done)
 		}
 	}
@@ -58,22 +63,32 @@ func (c *taskContext) Done() <-chan struct{} {
 
 // Err implements context.Context.
 func (c *taskContext) Err() error {
-	return ends[c.over.Load()]
+	return ends[c.over.Load()&endReason]
 }
 
 // Value implements context.Context.
 func (c *taskContext) Value(key any) any {
 	if s, ok := strand.Value(c.strand, key); ok {
+		if c.over.Load()&returned != 0 {
+			return nil
+		}
 		return s
 	}
 	return c.parent.Value(key)
+}
+
+// hasReturned notes that the function has.
+func (c *taskContext) hasReturned() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over.Store(c.over.Load() | returned)
 }
 
 // AfterFunc lets package context derive from this one without a goroutine.
 func (c *taskContext) AfterFunc(f func()) (stop func() bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.over.Load() != 0 {
+	if c.over.Load()&endReason != 0 {
 		go f()
 		return func() bool { return false }
 	}
@@ -93,14 +108,14 @@ func (c *taskContext) AfterFunc(f func()) (stop func() bool) {
 // cancel ends the context, once, with context.Canceled or context.DeadlineExceeded.
 func (c *taskContext) cancel(err error) {
 	c.mu.Lock()
-	if c.over.Load() != 0 {
+	if c.over.Load()&endReason != 0 {
 		c.mu.Unlock()
 		return
 	}
 	if err == context.DeadlineExceeded {
-		c.over.Store(endDeadline)
+		c.over.Store(c.over.Load() | endDeadline)
 	} else {
-		c.over.Store(endCanceled)
+		c.over.Store(c.over.Load() | endCanceled)
 	}
 	if c.done != nil {
 		close(c.done)

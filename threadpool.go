@@ -242,7 +242,8 @@ func (p *ThreadPool) window() int {
 	return 2*p.limit + 16
 }
 
-// Resize changes how many tasks run at once. Those that run go on.
+// Resize changes how many tasks run at once. Those that run go on. Tasks that wait for others
+// of the pool are not told that too few workers are left for those.
 func (p *ThreadPool) Resize(workers int) error {
 	if workers < 1 {
 		return fmt.Errorf("brood: Resize(%d): use at least 1", workers)

@@ -279,7 +279,7 @@ func (w *workerProcess) run(frame []byte) {
 	err = ErrGoexit
 	defer func() {
 		c.free()
-		err = takeBack(w.strand, e.taskName(), err)
+		err = takeBack(&c.ctx, e.taskName(), err)
 		w.answer(c, kind, out, err)
 		w.mu.Lock()
 		w.running = nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/brood-go/brood/internal/race"
 )
@@ -46,11 +47,13 @@ func (s *Space) Barrier(name string, parties int, action func(ctx context.Contex
 	return &Barrier{b, action}, nil
 }
 
+// barrierPatience is how long a barrier waits for its latch where the caller no longer waits.
+const barrierPatience = 100 * time.Millisecond
+
 func makeBarrier(o object) *barrier {
-	return &barrier{
-		object:     o,
-		rendezvous: newRendezvous(int(o.params[0]), o.space.mem, o.words, &o.space.gates, o.space.gateWord()),
-	}
+	r := newRendezvous(int(o.params[0]), o.space.mem, o.words, &o.space.gates, o.space.gateWord())
+	r.patience = barrierPatience
+	return &barrier{object: o, rendezvous: r}
 }
 
 // WithAction is another handle of the barrier, with that action.

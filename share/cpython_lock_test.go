@@ -164,7 +164,7 @@ var lockPorts = map[string]func(t *testing.T, s *Space){
 		l, ctx := must(s.RLock("r")), asStrand(t.Context(), "main")
 		var guards []Guard
 		depth := func(want int32) {
-			if got := l.l.depth.Load(); got != want {
+			if got := l.l.depth; got != int(want) {
 				t.Errorf("depth %d, want %d", got, want)
 			}
 		}

@@ -13,7 +13,8 @@ import (
 
 // DeadlockError is returned to the one that would close a circle of strands which wait for each
 // other, in one process or in all that share a space. It names them all. The others wait
-// on, until the one that got the error gives up what they need.
+// on, until the one that got the error gives up what they need. It is told at once, also if a
+// context on the circle has a deadline that would end it in time.
 type DeadlockError = waits.DeadlockError
 
 // DeadlockEdge is one step of the circle.
@@ -23,7 +24,7 @@ type DeadlockEdge = waits.Edge
 func (s *space) block(ctx context.Context, t target) (end func(), err error) {
 	var w *waits.Wait
 	if !s.options.NoDeadlockDetection {
-		w, err = waits.Begin(waits.Agent{Goroutine: strand.Goroutine(), Strand: strand.From(ctx)}, false, t)
+		w, err = waits.Begin(waits.Agent{Goroutine: strand.Goroutine(), Strand: strand.From(ctx)}, t)
 	}
 	if err != nil {
 		return nil, err
@@ -38,7 +39,7 @@ func (s *space) block(ctx context.Context, t target) (end func(), err error) {
 // target is a thing that somebody may hold.
 type target interface {
 	waits.Target
-	thing
+	base() *object
 }
 
 // Holders implements waits.Target.
@@ -50,14 +51,25 @@ func (l *lock) Holders() (goroutines []uint64, known bool) {
 	return []uint64{g}, true
 }
 
+// Told implements waits.Foreign.
+func (l *lock) Told() bool { return l.space.register != nil }
+
 // Extend implements waits.Foreign.
 func (l *lock) Extend(dependents []waits.Agent) (withdraw func(), err error) {
 	return l.space.extend(l.index, l.String(), dependents)
 }
 
-// Holders implements waits.Target. To a semaphore that grows anybody may post a permit.
-func (s *semaphore) Holders() (goroutines []uint64, known bool) {
-	if !s.bounded {
+// wanted is a number of permits as somebody waits for them.
+type wanted struct {
+	*semaphore
+	n int64
+}
+
+// Holders implements waits.Target. If there are enough permits nobody has to act, and to a
+// semaphore that grows anybody may post one.
+func (w wanted) Holders() (goroutines []uint64, known bool) {
+	s := w.semaphore
+	if !s.bounded || s.limit()-s.sum() >= w.n {
 		return nil, false
 	}
 	goroutines, permits := s.keeper.goroutines()
@@ -70,14 +82,17 @@ func (s *semaphore) Holders() (goroutines []uint64, known bool) {
 }
 
 // Loose implements waits.Loose.
-func (*semaphore) Loose() bool { return true }
+func (wanted) Loose() bool { return true }
+
+// Thing implements waits.Loose.
+func (w wanted) Thing() any { return w.semaphore }
+
+// Told implements waits.Foreign.
+func (w wanted) Told() bool { return w.bounded && w.space.register != nil }
 
 // Extend implements waits.Foreign.
-func (s *semaphore) Extend(dependents []waits.Agent) (withdraw func(), err error) {
-	if !s.bounded {
-		return nil, nil
-	}
-	return s.space.extend(s.index, s.String(), dependents)
+func (w wanted) Extend(dependents []waits.Agent) (withdraw func(), err error) {
+	return w.space.extend(w.index, w.String(), dependents)
 }
 
 // Tell implements waits.Abroad.
@@ -119,7 +134,7 @@ func (l *lock) stakes(agents []waits.Agent) []stake {
 	if i < 0 {
 		return nil
 	}
-	return []stake{{l.index, uint32(token), agents[i]}}
+	return []stake{{l.index, turnOf(token), agents[i]}}
 }
 
 // stakes are what agents hold of a bounded semaphore.
@@ -172,6 +187,7 @@ func (s *semaphore) stakes(agents []waits.Agent) (all []stake) {
 type register struct {
 	latch mutex
 	words roster
+	pause time.Time // until when nothing is noted; guarded by the table of waits
 }
 
 const recordWords = 8
@@ -193,9 +209,13 @@ func (s *space) openRegister() error {
 	return nil
 }
 
-// registerPatience bounds how long somebody waits for the register before it sleeps without
-// having been noted. The latch is held for microseconds, but its holder may be stopped.
-const registerPatience = 50 * time.Millisecond
+// The latch is held for microseconds, but its holder may be stopped. Whoever has waited for
+// registerPatience sleeps without having been noted, and so does everybody here for
+// registerPause, as all of them would wait one after the other.
+const (
+	registerPatience = 5 * time.Millisecond
+	registerPause    = time.Second
+)
 
 // record is a record's content.
 type record struct {
@@ -312,13 +332,14 @@ func (s *space) extend(index uint64, name string, agents []waits.Agent) (withdra
 		return nil, nil
 	}
 	stakes := s.stakes(agents)
-	if len(stakes) == 0 {
+	if len(stakes) == 0 || time.Now().Before(s.register.pause) {
 		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), registerPatience)
 	defer cancel()
 	g, err := s.register.latch.lock(ctx)
 	if err != nil {
+		s.register.pause = time.Now().Add(registerPause)
 		return nil, nil
 	}
 	defer s.register.latch.unlock(g.token, false)
@@ -389,7 +410,7 @@ func (s *space) stuckObjects(records []record) map[uint64][]record {
 	for changed := true; changed; {
 		changed = false
 		for index, holders := range stuck {
-			if slices.ContainsFunc(holders, func(r record) bool { return stuck[r.waits] == nil }) {
+			if slices.ContainsFunc(holders, func(r record) bool { return stuck[r.waits] == nil || r.waits == index }) {
 				delete(stuck, index)
 				changed = true
 			}
@@ -413,16 +434,19 @@ func (s *space) allHolders(index uint64, records []record) []record {
 		m := mutex{state: o.words[0], epoch: o.words[1]}
 		state := m.state.Load()
 		for _, r := range records {
-			if state&isHanded == 0 && r.id == owner(state) && r.what == uint32(m.token(state)) {
+			if state&isHanded == 0 && r.id == owner(state) && r.what == turnOf(m.token(state)) {
 				return []record{r}
 			}
 		}
-	case kindBoundedSemaphore:
+	case kindBoundedSemaphore: // only if there is none left: how many somebody wants is not known
 		var held roster
 		held.init(s.mem, o.words[6], o.words[7:])
 		n := 0
 		for _, w := range held.entries() {
 			n += int(low(w.Load()))
+		}
+		if n < int(o.params[0]) {
+			return nil
 		}
 		for _, r := range records {
 			n -= int(r.what)

@@ -64,10 +64,7 @@ func (e *Event) Wait(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return e.e.failed("wait for", context.Cause(ctx))
 		}
-		bit := e.e.space.sleeping(&e.e.object)
-		err := e.e.waitSince(ctx, first&flagCounted)
-		e.e.space.awake(bit)
-		if err != nil {
+		if err := e.e.sleep(ctx, first&flagCounted); err != nil {
 			return e.e.failed("wait for", err)
 		}
 	}
@@ -76,4 +73,11 @@ func (e *Event) Wait(ctx context.Context) error {
 	}
 	e.e.shadow.Acquire()
 	return nil
+}
+
+// sleep waits, and says so to those who look.
+func (e *event) sleep(ctx context.Context, first uint64) error {
+	bit := e.space.sleeping(&e.object)
+	defer e.space.awake(bit)
+	return e.waitSince(ctx, first)
 }

@@ -43,7 +43,8 @@ func (g Guard) Detach() Guard {
 func (g Guard) Recovered() bool { return g.token&hasRecovered != 0 }
 
 // Token is a number that is greater for each guard of a lock than for those before it,
-// in all processes, also if they died: a fencing token. A store that refuses smaller
+// in all processes, also if they died, for as long as the space exists: a fencing token.
+// When the last process has closed a space and another one opens it, tokens begin anew. A store that refuses smaller
 // tokens than it has seen can't be changed by a process that believes it still has the
 // lock. Guards of semaphores have 0.
 func (g Guard) Token() uint64 { return g.token &^ hasRecovered }

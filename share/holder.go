@@ -88,17 +88,28 @@ type keeper struct {
 
 // add notes a hold of ctx's strand.
 func (k *keeper) add(ctx context.Context, of holdable, n int64) *hold {
-	h := &hold{of: of, n: n, strand: strand.From(ctx), goroutine: strand.Goroutine(), listed: true}
+	h := newHold(ctx, of, n)
+	k.mu.Lock()
+	k.list(h)
+	k.mu.Unlock()
+	return h
+}
+
+func newHold(ctx context.Context, of holdable, n int64) *hold {
+	h := &hold{of: of, n: n, strand: strand.From(ctx), goroutine: strand.Goroutine()}
 	if h.strand != nil {
 		strand.Holds(h.strand, of.base().space)
 	}
-	k.mu.Lock()
+	return h
+}
+
+// list puts a hold into the list. The mutex is held.
+func (k *keeper) list(h *hold) {
+	h.listed = true
 	if h.next = k.first; h.next != nil {
 		h.next.prev = h
 	}
 	k.first = h
-	k.mu.Unlock()
-	return h
 }
 
 // unlist takes a hold out of the list, if it is there. The mutex is held.
@@ -122,6 +133,11 @@ func (k *keeper) unlist(h *hold) {
 func (k *keeper) remove(h *hold) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	return k.drop(h)
+}
+
+// drop is remove with the mutex held.
+func (k *keeper) drop(h *hold) bool {
 	if h.released {
 		return false
 	}
@@ -131,9 +147,9 @@ func (k *keeper) remove(h *hold) bool {
 }
 
 // refuse panics, as a guard was released before, unless there is a reason.
-func (h *hold) refuse() {
+func (h *hold) refuse(what string) {
 	if o := h.of.base(); !h.lost.Load() && !o.space.closed.Load() {
-		panic(fmt.Sprintf("share: Release of %v by a guard that was released before", o))
+		panic(fmt.Sprintf("share: %s of %v by a guard that was released before", what, o))
 	}
 }
 

@@ -27,6 +27,7 @@ type lock struct {
 	mutex
 	holder
 	lost   atomic.Uint64 // the last token that was taken back from an ended strand
+	target target        // the lock, or the RLock that it is of
 	shadow race.Shadow
 }
 
@@ -40,7 +41,9 @@ func (s *Space) Lock(name string) (*Lock, error) {
 }
 
 func makeLock(o object) *lock {
-	return &lock{object: o, mutex: newMutex(o.space.mem, o.words, &o.space.gates, o.space.gateWord())}
+	l := &lock{object: o, mutex: newMutex(o.space.mem, o.words, &o.space.gates, o.space.gateWord())}
+	l.target = l
+	return l
 }
 
 // Acquire waits for the lock. The error is ctx's, or a *DeadlockError, or ErrClosed.
@@ -79,17 +82,22 @@ func (l *lock) acquireSlow(ctx context.Context) (Guard, error) {
 	}
 	g, ok := l.try()
 	if !ok {
-		end, err := l.space.block(ctx, l)
-		if err != nil {
-			return Guard{}, l.failed("acquire", err)
-		}
-		g, err = l.lockSlow(ctx)
-		end()
-		if err != nil {
+		var err error
+		if g, err = l.wait(ctx); err != nil {
 			return Guard{}, l.failed("acquire", err)
 		}
 	}
 	return l.acquired(strand.From(ctx), g)
+}
+
+// wait waits for the lock, and says so to those who look for deadlocks.
+func (l *lock) wait(ctx context.Context) (grant, error) {
+	end, err := l.space.block(ctx, l.target)
+	if err != nil {
+		return grant{}, err
+	}
+	defer end()
+	return l.lockSlow(ctx)
 }
 
 // acquired makes the guard.

@@ -81,7 +81,8 @@ import (
 //
 // Who finds the lock free takes it, also when others wait for it longer: this keeps
 // the lock busy while a sleeper wakes up. A head that has waited for patience claims, and
-// is handed the lock at the next release. Among the goroutines of one process it is
+// is handed the lock at the next release. (One that is stopped then holds the others up, as an
+// owner that is stopped.) Among the goroutines of one process it is
 // first come, first served. Free, it costs two compare-and-swaps.
 //
 // # Trust
@@ -139,6 +140,14 @@ func owned(id cell.ID) uint64 { return uint64(id) << 32 }
 
 // token is the token of a state's owner. Only that owner can tell.
 func (m *mutex) token(state uint64) uint64 { return tokenOf(m.epoch.Load(), state) }
+
+// turnOf is the part of a token that the state has. Only within 2²⁸ turns does it tell whose
+// turn it is.
+func turnOf(token uint64) uint32 { return uint32(token-1) & (1<<turnBits - 1) }
+
+// isTurn reports whether a state is of the turn of a token. The epoch does not count: who finds
+// the owner dead and is overtaken may increment it when somebody else has the lock.
+func isTurn(state, token uint64) bool { return state&turnMask == uint64(turnOf(token))<<flagBits }
 
 func tokenOf(epoch, state uint64) uint64 {
 	return epoch<<turnBits + (state&turnMask)>>flagBits + 1
@@ -311,7 +320,7 @@ func (m *mutex) settle() {
 // holds reports whether the lock is this participant's, by the given token.
 func (m *mutex) holds(token uint64) bool {
 	s := m.state.Load()
-	return owner(s) == m.me && s&isHanded == 0 && m.token(s) == token
+	return owner(s) == m.me && s&isHanded == 0 && isTurn(s, token)
 }
 
 // unlock gives up the lock that was taken with a token, and reports false if it is
@@ -319,7 +328,7 @@ func (m *mutex) holds(token uint64) bool {
 // properly.
 func (m *mutex) unlock(token uint64, dirty bool) bool {
 	s := m.state.Load()
-	if turn := s & turnMask; s == m.mine|turn && turn != turnMask && !dirty && tokenOf(m.epoch.Load(), s) == token && m.state.CompareAndSwap(s, turn+oneTurn) {
+	if turn := s & turnMask; s == m.mine|turn && turn != turnMask && !dirty && isTurn(s, token) && m.state.CompareAndSwap(s, turn+oneTurn) {
 		return true
 	}
 	return m.unlockSlow(token, dirty)
@@ -327,7 +336,7 @@ func (m *mutex) unlock(token uint64, dirty bool) bool {
 
 func (m *mutex) unlockSlow(token uint64, dirty bool) bool {
 	s := m.state.Load()
-	if owner(s) != m.me || s&isHanded != 0 || m.token(s) != token {
+	if owner(s) != m.me || s&isHanded != 0 || !isTurn(s, token) {
 		return false
 	}
 	var mark uint64

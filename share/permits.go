@@ -58,7 +58,8 @@ import (
 //
 // Who finds enough permits takes them, also when others wait for more: but a head that
 // has waited for patience becomes the heir, and then nobody else gets any until it has
-// its own. Adding up is one load for each participant that ever held a permit; the kernel
+// its own. (One that is stopped then holds the others up, as one that is stopped with permits.)
+// Adding up is one load for each participant that ever held a permit; the kernel
 // is asked whether they live only if there seem to be too few permits.
 //
 // # Trust
@@ -150,6 +151,25 @@ func (p *permits) try(ctx context.Context, n int64) (bool, error) {
 	}
 	defer p.latch.unlock(g.token, false)
 	return p.take(n, false)
+}
+
+// tryPatience bounds how long tryNow waits for a latch whose holder may be stopped.
+const tryPatience = 10 * time.Millisecond
+
+// tryNow is try for one who does not wait.
+func (p *permits) tryNow(n int64) bool {
+	g, ok := p.latch.try()
+	if !ok {
+		ctx, cancel := context.WithTimeout(context.Background(), tryPatience)
+		defer cancel()
+		var err error
+		if g, err = p.latch.lock(ctx); err != nil {
+			return false
+		}
+	}
+	defer p.latch.unlock(g.token, false)
+	took, err := p.take(n, false)
+	return took && err == nil
 }
 
 // wait takes n permits when it can.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"github.com/brood-go/brood/internal/cell"
 )
@@ -75,6 +76,7 @@ type rendezvous struct {
 	mem         cell.Extender
 	me          cell.ID
 	parties     int
+	patience    time.Duration // see lockAnyway; 0 is no bound
 	buried      atomic.Uint64 // 1 + the count of deaths when the dead were last looked for
 }
 
@@ -112,6 +114,18 @@ func (r *rendezvous) lock(ctx context.Context) (latched, error) {
 	return latched{g.token, r.state.Load()}, err
 }
 
+// lockAnyway is lock for what has to be done although ctx may have ended. The latch is held for
+// microseconds; but if its holder is stopped, it is not waited for beyond the patience.
+func (r *rendezvous) lockAnyway(ctx context.Context) (latched, error) {
+	ctx = context.WithoutCancel(ctx)
+	if r.patience > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, r.patience)
+		defer cancel()
+	}
+	return r.lock(ctx)
+}
+
 // unlock gives up the latch, and then wakes all who wait if their generation has ended or broken
 // meanwhile: not before, as the first thing that they do may be to arrive again.
 func (r *rendezvous) unlock(l latched) {
@@ -146,7 +160,7 @@ func (r *rendezvous) arrived(gen uint64) (n int) {
 func (r *rendezvous) wait(ctx context.Context, action func(context.Context) error) (index int, err error) {
 	index, state, err := r.arrive(ctx, action != nil)
 	if err != nil && ctx.Err() != nil {
-		err = errors.Join(err, r.stayAway(context.WithoutCancel(ctx)))
+		err = errors.Join(err, r.stayAway(ctx))
 	}
 	if err != nil {
 		return index, err
@@ -163,7 +177,7 @@ func (r *rendezvous) wait(ctx context.Context, action func(context.Context) erro
 // conclude runs the action and ends the generation.
 func (r *rendezvous) conclude(ctx context.Context, gen uint64, action func(context.Context) error) error {
 	err := r.act(ctx, action)
-	l, lerr := r.lock(context.WithoutCancel(ctx))
+	l, lerr := r.lockAnyway(ctx)
 	if lerr != nil {
 		return lerr
 	}
@@ -184,7 +198,7 @@ func (r *rendezvous) act(ctx context.Context, action func(context.Context) error
 	returned := false
 	defer func() {
 		if !returned {
-			r.abort(context.WithoutCancel(ctx))
+			r.abort(ctx)
 		}
 	}()
 	err := action(ctx)
@@ -295,7 +309,7 @@ func (r *rendezvous) outcome(state, gen uint64) (over bool, err error) {
 
 // giveUp breaks the barrier, unless it was too late for that.
 func (r *rendezvous) giveUp(ctx context.Context, gen uint64, cause error) error {
-	l, err := r.lock(context.WithoutCancel(ctx))
+	l, err := r.lockAnyway(ctx)
 	if err != nil {
 		return cause
 	}
@@ -377,7 +391,7 @@ func (r *rendezvous) breakUp() {
 
 // stayAway breaks the barrier for one who will not arrive, unless all have come without it.
 func (r *rendezvous) stayAway(ctx context.Context) error {
-	l, err := r.lock(ctx)
+	l, err := r.lockAnyway(ctx)
 	if err != nil {
 		return err
 	}
@@ -390,7 +404,7 @@ func (r *rendezvous) stayAway(ctx context.Context) error {
 
 // abort breaks the barrier.
 func (r *rendezvous) abort(ctx context.Context) error {
-	l, err := r.lock(ctx)
+	l, err := r.lockAnyway(ctx)
 	if err != nil {
 		return err
 	}
@@ -401,7 +415,7 @@ func (r *rendezvous) abort(ctx context.Context) error {
 
 // reset begins a new generation. Who waits in this one is told that it was broken.
 func (r *rendezvous) reset(ctx context.Context) error {
-	l, err := r.lock(ctx)
+	l, err := r.lockAnyway(ctx)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package share
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 
 	"github.com/brood-go/brood/internal/strand"
 )
@@ -17,7 +16,10 @@ type RLock struct{ l *rlock }
 type rlock struct {
 	lock
 	keeper
-	depth atomic.Int32 // guards that are not released, if this process has the lock
+
+	// Of this process's acquisition; guarded by the keeper's mutex.
+	current uint64 // its token
+	depth   int    // guards that are not released
 }
 
 // ErrNoStrand is returned by an RLock for a context that says nothing of who acquires.
@@ -33,7 +35,19 @@ func (s *Space) RLock(name string) (*RLock, error) {
 }
 
 func makeRLock(o object) *rlock {
-	return &rlock{lock: lock{object: o, mutex: newMutex(o.space.mem, o.words, &o.space.gates, o.space.gateWord())}}
+	r := &rlock{lock: lock{object: o, mutex: newMutex(o.space.mem, o.words, &o.space.gates, o.space.gateWord())}}
+	r.lock.target = r
+	return r
+}
+
+// Holders implements waits.Target. Who has released the last guard is about to release the lock.
+func (r *rlock) Holders() (goroutines []uint64, known bool) {
+	r.keeper.mu.Lock()
+	defer r.keeper.mu.Unlock()
+	if r.depth == 0 {
+		return nil, false
+	}
+	return r.lock.Holders()
 }
 
 // Acquire waits for the lock, or takes it once more if the strand and goroutine have it.
@@ -81,42 +95,79 @@ func (r *rlock) again(ctx context.Context, s *strand.Strand) (Guard, bool) {
 	if !ok || by != s || goroutine != strand.Goroutine() || r.space.closed.Load() {
 		return Guard{}, false
 	}
-	return r.entered(ctx, Guard{token: token}), true
+	h := newHold(ctx, r, 1)
+	r.keeper.mu.Lock()
+	defer r.keeper.mu.Unlock()
+	if r.depth == 0 || turnOf(r.current) != turnOf(token) {
+		return Guard{}, false // another goroutine has just released it
+	}
+	r.depth++
+	r.list(h)
+	return Guard{h, r.current}, true
 }
 
-// entered makes a guard of one more level.
+// entered makes the first guard of a lock that was acquired.
 func (r *rlock) entered(ctx context.Context, g Guard) Guard {
-	r.depth.Add(1)
-	return Guard{r.keeper.add(ctx, r, 1), g.token}
+	h := newHold(ctx, r, 1)
+	r.keeper.mu.Lock()
+	defer r.keeper.mu.Unlock()
+	r.depth, r.current = 1, g.token&^hasRecovered
+	r.list(h)
+	return Guard{h, g.token}
 }
 
 // releaseHold implements holdable.
 func (r *rlock) releaseHold(h *hold, token uint64) {
-	if !r.keeper.remove(h) {
-		h.refuse()
-		return
+	r.keeper.mu.Lock()
+	first := r.drop(h)
+	last := first && r.current == token && r.depth == 1
+	if first && r.current == token && r.depth > 0 {
+		r.depth--
 	}
-	if r.depth.Add(-1) == 0 {
+	r.keeper.mu.Unlock()
+	switch {
+	case !first:
+		h.refuse("Release")
+	case last:
 		r.lock.release(token)
 	}
 }
 
-// detachHold implements holdable.
+// detachHold implements holdable. As long as there is a guard that is not detached, the lock
+// belongs to who acquired it.
 func (r *rlock) detachHold(h *hold, token uint64) {
-	r.keeper.detach(h)
-	r.lock.detach(token)
+	r.keeper.mu.Lock()
+	defer r.keeper.mu.Unlock()
+	r.unlist(h)
+	if r.keeper.first == nil && r.current == token {
+		r.lock.detach(token)
+	}
 }
 
-// abandon implements thing.
+// abandon implements thing. Guards that were detached stay.
 func (r *rlock) abandon(s *strand.Strand) bool {
 	_, by, token, ok := r.heldBy()
 	if !ok || by != s {
 		return false
 	}
-	for _, h := range r.keeper.of(s) {
-		r.keeper.takeBack(h)
+	r.keeper.mu.Lock()
+	defer r.keeper.mu.Unlock()
+	if r.depth == 0 || turnOf(r.current) != turnOf(token) {
+		return false
 	}
-	r.depth.Store(0)
+	for h := r.keeper.first; h != nil; {
+		next := h.next
+		if h.strand == s {
+			h.lost.Store(true)
+			r.drop(h)
+			r.depth--
+		}
+		h = next
+	}
+	if r.depth > 0 {
+		r.lock.detach(token)
+		return true
+	}
 	r.shadow.Release()
 	return r.unlock(token, true)
 }

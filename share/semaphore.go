@@ -106,7 +106,8 @@ func (s *Semaphore) Consume(ctx context.Context, g Guard) error {
 		panic(fmt.Sprintf("share: Consume of a guard that is not of %v", &s.s.object))
 	}
 	if !s.s.remove(h) {
-		panic(fmt.Sprintf("share: Consume of %v by a guard that was released before, or lost it", &s.s.object))
+		h.refuse("Consume")
+		return nil
 	}
 	err := s.s.consume(ctx, h.n)
 	if err == nil && s.s.space.closed.Load() {
@@ -179,7 +180,7 @@ func (s *semaphore) acquire(ctx context.Context, n int) (Guard, error) {
 }
 
 func (s *semaphore) acquireSlow(ctx context.Context, n int) error {
-	end, err := s.space.block(ctx, s)
+	end, err := s.space.block(ctx, wanted{s, int64(n)})
 	if err != nil {
 		return err
 	}
@@ -189,11 +190,7 @@ func (s *semaphore) acquireSlow(ctx context.Context, n int) error {
 
 func (s *semaphore) tryAcquire(ctx context.Context, n int) (Guard, bool) {
 	mustBe(s != nil)
-	ctx = context.WithoutCancel(ctx) // it says for whom this is, and ends nothing
-	if s.check(n) != nil {
-		return Guard{}, false
-	}
-	if ok, err := s.try(ctx, int64(n)); !ok || err != nil || s.space.closed.Load() {
+	if s.check(n) != nil || !s.tryNow(int64(n)) || s.space.closed.Load() {
 		return Guard{}, false
 	}
 	return s.acquired(ctx, n), true
@@ -207,7 +204,7 @@ func (s *semaphore) acquired(ctx context.Context, n int) Guard {
 // releaseHold implements holdable.
 func (s *semaphore) releaseHold(h *hold, _ uint64) {
 	if !s.remove(h) {
-		h.refuse()
+		h.refuse("Release")
 		return
 	}
 	s.shadow.Release()

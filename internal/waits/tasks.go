@@ -65,6 +65,9 @@ func Leave(a Abroad) {
 	delete(places, a)
 }
 
+// Places reports whether there is any place.
+func Places() bool { return len(places) > 0 }
+
 // Tell tells all places. It is for Extend.
 func Tell(dependents []Agent, tag uint64, task string) (withdraw func(), err error) {
 	var all []func()

@@ -53,6 +53,8 @@ type Target interface {
 // Foreign is a target that other processes have a part in.
 type Foreign interface {
 	Target
+	// Told reports whether there is anybody abroad to be told.
+	Told() bool
 	// Extend is told, with the table locked, who depends on a wait for the target. It returns
 	// an error if their wait closes a circle through other processes; if not, what it says
 	// of them there lasts until withdraw is called.
@@ -63,7 +65,6 @@ type Foreign interface {
 type Wait struct {
 	agent   Agent
 	targets []Target
-	all     bool
 	said    []*said
 }
 
@@ -107,8 +108,9 @@ func (w *Wait) leave() {
 	}
 }
 
-// DeadlockError is the error of a wait that would never end: everybody on it waits for
-// something that the next one holds, and the last one for something of the first's.
+// DeadlockError is the error of a wait that nothing but somebody's deadline or cancellation could
+// end: everybody on it waits for something that the next one holds, and the last one for
+// something of the first's.
 type DeadlockError struct{ Edges []Edge }
 
 // Edge is one step of a deadlock.
@@ -135,10 +137,10 @@ func (e *DeadlockError) Error() string {
 	return b.String()
 }
 
-// Begin notes that an agent is about to wait until any, or all, of the targets let it
-// go on. The error is a *DeadlockError. Without one the agent calls End when it no longer waits.
-func Begin(a Agent, all bool, targets ...Target) (*Wait, error) {
-	w := &Wait{agent: a, targets: targets, all: all}
+// Begin notes that an agent is about to wait until any of the targets lets it go on. The
+// error is a *DeadlockError. Without one the agent calls End when it no longer waits.
+func Begin(a Agent, targets ...Target) (*Wait, error) {
+	w := &Wait{agent: a, targets: targets}
 	table.Lock()
 	defer table.Unlock()
 	if table.waits[a.Goroutine] != nil {
@@ -248,52 +250,53 @@ func (l look) stuck(w *Wait) map[uint64]*Wait {
 
 // canGoOn reports whether a wait can end, given who can't go on.
 func (l look) canGoOn(w *Wait, set map[uint64]*Wait) bool {
-	for _, t := range w.targets {
-		if l.hopeless(t, set) == w.all {
-			return !w.all
-		}
-	}
-	return w.all
+	return slices.ContainsFunc(w.targets, func(t Target) bool { return !l.hopeless(t, set) })
 }
 
-// hopeless reports whether all who could give a target can't go on.
+// hopeless reports whether all who could give a target can't go on. Who waits for more of what
+// it seems to hold may have handed it on, if that is usual for the target.
 func (l look) hopeless(t Target, set map[uint64]*Wait) bool {
 	h := l.holders(t)
-	return h.known && len(h.goroutines) > 0 && !slices.ContainsFunc(h.goroutines, func(g uint64) bool { return set[g] == nil })
+	loose, ok := t.(Loose)
+	ok = ok && loose.Loose()
+	return h.known && len(h.goroutines) > 0 && !slices.ContainsFunc(h.goroutines, func(g uint64) bool {
+		other := set[g]
+		return other == nil || ok && slices.ContainsFunc(other.targets, func(u Target) bool { return same(t, u) })
+	})
+}
+
+// same reports whether two targets are the same thing, of which perhaps not the same is wanted.
+func same(t, u Target) bool {
+	a, ok := t.(Loose)
+	b, also := u.(Loose)
+	return t == u || ok && also && a.Thing() == b.Thing()
 }
 
 // circle is the error if w can't end.
 func circle(w *Wait) *DeadlockError {
 	l := look{}
 	set := l.stuck(w)
-	if set[w.agent.Goroutine] == nil {
-		return nil
-	}
-	var c DeadlockError
+	var e DeadlockError
 	seen := map[uint64]bool{}
-	objects := map[string]bool{}
-	loose := false
-	for x := w; x != nil && !seen[x.agent.Goroutine]; {
+	for x := set[w.agent.Goroutine]; x != nil && !seen[x.agent.Goroutine]; {
 		seen[x.agent.Goroutine] = true
-		i := slices.IndexFunc(x.targets, func(t Target) bool { return l.hopeless(t, set) })
-		t := x.targets[i]
-		c.Edges = append(c.Edges, Edge{x.agent.String(), os.Getpid(), t.String()})
-		objects[t.String()] = true
-		if l, ok := t.(Loose); ok && l.Loose() {
-			loose = true
-		}
+		t := x.targets[slices.IndexFunc(x.targets, func(t Target) bool { return l.hopeless(t, set) })]
+		e.Edges = append(e.Edges, Edge{x.agent.String(), os.Getpid(), t.String()})
 		x = set[l.holders(t).goroutines[0]]
 	}
-	if loose && len(objects) == 1 {
+	if len(e.Edges) == 0 {
 		return nil
 	}
-	return &c
+	return &e
 }
 
 // Loose is a target whose holders, as they are known, need not be those who give it back:
 // permits of a semaphore are often handed on. A circle through one loose target alone
 // is no alarm.
-type Loose interface{ Loose() bool }
+type Loose interface {
+	Loose() bool
+	Thing() any // of which the target is a part
+}
 
 // extend follows the wait to a foreign target, if it leads to one without a choice, and
 // tells it who depends on it.
@@ -315,7 +318,7 @@ func (w *Wait) extend() error {
 		path = append(path, last)
 	}
 	f, ok := last.targets[0].(Foreign)
-	if !ok {
+	if !ok || !f.Told() {
 		return nil
 	}
 	agents, below := w.dependents()
