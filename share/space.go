@@ -44,7 +44,7 @@ type space struct {
 	mem      cell.Extender
 	store    store
 	register *register // nil for a local one
-	sleepers *sleepers // the same
+	sleepers *sleepers // the same, or if there was no joining them
 	gates    cell.Heap // where goroutines of this process queue up
 	closed   atomic.Bool
 

@@ -20,9 +20,7 @@ func openStore(s *space) error {
 		return err
 	}
 	s.mem, s.store = f, &fileStore{s, f}
-	if err := s.openSleepers(); err != nil {
-		return errors.Join(err, f.Close())
-	}
+	s.openSleepers()
 	if s.options.NoDeadlockDetection {
 		return nil
 	}
