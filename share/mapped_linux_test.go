@@ -52,3 +52,16 @@ func TestWithdrawAfterClose(t *testing.T) {
 		return f.Value() == nil
 	})
 }
+
+// A strand that never ends keeps the memory of no more than the last space that it used.
+func TestKeepersOfClosedSpaces(t *testing.T) {
+	ctx := asStrand(t.Context(), "main")
+	use := func(s *Space) { must(must(s.Lock("l")).Acquire(ctx)).Release() }
+	f := leftBehind(t, use)
+	leftBehind(t, use)
+	eventually(t, "the file is collected", func() bool {
+		runtime.GC()
+		return f.Value() == nil
+	})
+	runtime.KeepAlive(ctx)
+}

@@ -332,9 +332,12 @@ func (s *space) shut() error {
 	return nil
 }
 
+// Gone implements strand.Keeper.
+func (s *space) Gone() bool { return s.closed.Load() }
+
 // Reclaim implements strand.Keeper.
 func (s *space) Reclaim(by *strand.Strand) (held []string, gone bool) {
-	if s.closed.Load() {
+	if s.Gone() {
 		return nil, true
 	}
 	s.mu.Lock()
