@@ -20,13 +20,6 @@ func openStore(s *space) error {
 		return err
 	}
 	s.mem, s.store = f, &fileStore{s, f}
-	s.openSleepers()
-	if s.options.NoDeadlockDetection {
-		return nil
-	}
-	if err := s.openRegister(); err != nil {
-		return errors.Join(err, f.Close())
-	}
 	return nil
 }
 

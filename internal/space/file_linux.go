@@ -213,6 +213,9 @@ func (f *File) Name() string { return f.name }
 // Path is the path of the space's file.
 func (f *File) Path() string { return f.path }
 
+// Same reports whether two handles are of one membership: the paths may differ.
+func (f *File) Same(g *File) bool { return f.member == g.member }
+
 // Close ends the handle: every Wait through it, now and later, returns cell.ErrClosed. With the last
 // handle of the process the participant leaves, which counts as a death to the others; what
 // anybody still reads are zeros. The last participant removes the file. A second
