@@ -179,29 +179,37 @@ func (g *gate) pass(ctx context.Context, makers ...waits.Target) error {
 		return nil
 	}
 	if !g.room.TryAcquire(1) {
-		w, err := begin(ctx, makers)
-		if err != nil {
+		if err := g.wait(ctx, makers); err != nil {
 			return err
 		}
-		defer w.End()
-		waiting, stop := context.WithCancelCause(ctx)
-		defer stop(nil)
-		go func() {
-			select {
-			case <-g.closed:
-				stop(ErrClosed)
-			case <-waiting.Done():
-			}
-		}()
-		if g.room.Acquire(waiting, 1) != nil {
-			if ctx.Err() != nil {
-				return contextError(ctx)
-			}
-			return ErrClosed
-		}
 	}
-	g.inside.Add(1)
+	g.inside.Add(1) // when nobody is said to wait any more
 	return nil
+}
+
+// wait waits for room, or until the gate is shut.
+func (g *gate) wait(ctx context.Context, makers []waits.Target) error {
+	w, err := begin(ctx, makers)
+	if err != nil {
+		return err
+	}
+	defer w.End()
+	waiting, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	go func() {
+		select {
+		case <-g.closed:
+			stop(ErrClosed)
+		case <-waiting.Done():
+		}
+	}()
+	if g.room.Acquire(waiting, 1) == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return contextError(ctx)
+	}
+	return ErrClosed
 }
 
 // hasRoom reports whether one could pass.

@@ -3,6 +3,7 @@ package share
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 
@@ -348,6 +349,7 @@ func (s *space) extend(index uint64, name string, agents []waits.Agent) (withdra
 		for _, words := range own {
 			words[0].Store(0)
 		}
+		runtime.KeepAlive(s) // the words are not Go's, and a closed space is in no list
 	}
 	for _, x := range stakes {
 		words, err := s.register.write(x, index)

@@ -3,6 +3,9 @@ package share
 import (
 	"context"
 	"encoding"
+	"errors"
+	"os"
+	"path/filepath"
 	"reflect"
 	"testing"
 )
@@ -95,6 +98,48 @@ func TestHandleOutlivesClose(t *testing.T) {
 	}
 	must(l.Acquire(t.Context())).Release()
 	if err := spaces.close(l.l.space); err != nil { // what the exit of the process does
+		t.Error(err)
+	}
+}
+
+// A space is one, by whatever path it is opened, until it is closed as often.
+func TestTwoPaths(t *testing.T) {
+	dir := t.TempDir()
+	real, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
+	if err := errors.Join(os.Mkdir(real, 0o700), os.Symlink("real", link)); err != nil {
+		t.Fatal(err)
+	}
+	open := func(path, name string) *Space { return must(Options{Dir: filepath.Join(path, "spaces")}.Open(name)) }
+	a, b, other := open(real, "x"), open(link, "x"), open(link, "y")
+	if a.space != b.space {
+		t.Error("two paths lead to two spaces")
+	}
+	if a.space == other.space {
+		t.Error("two names lead to one space")
+	}
+	g := must(must(a.Lock("l")).Acquire(t.Context()))
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l := must(b.Lock("l"))
+	if g2, ok := l.TryAcquire(t.Context()); ok { // the space is still open
+		g2.Release()
+		t.Error("it was acquired twice")
+	}
+	g.Release()
+	must(l.Acquire(bounded(t))).Release()
+	if err := errors.Join(b.Close(), other.Close()); err != nil {
+		t.Error(err)
+	}
+	if names, err := (Options{Dir: filepath.Join(real, "spaces")}).Spaces(); err != nil || len(names) > 0 {
+		t.Errorf("spaces %v are left, %v", names, err)
+	}
+	// The other path alone leads there as well.
+	c := open(link, "x")
+	if _, ok := must(c.Lock("l")).TryAcquire(t.Context()); !ok {
+		t.Error("a lock of a space that was closed is held")
+	}
+	if err := c.Close(); err != nil {
 		t.Error(err)
 	}
 }

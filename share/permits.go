@@ -3,6 +3,7 @@ package share
 import (
 	"context"
 	"errors"
+	"runtime"
 	"time"
 
 	"github.com/brood-go/brood/internal/cell"
@@ -28,7 +29,7 @@ import (
 // # Ownership
 //
 // A participant adds to its own entry under the latch, and takes from it any time.
-// Entries of the dead are cleared under the latch. Posted grows any time, and shrinks under
+// Entries of the dead are cleared, or taken over, under the latch. Posted grows any time, and shrinks under
 // the latch.
 //
 // # Commits
@@ -59,8 +60,9 @@ import (
 // Who finds enough permits takes them, also when others wait for more: but a head that
 // has waited for patience becomes the heir, and then nobody else gets any until it has
 // its own. (One that is stopped then holds the others up, as one that is stopped with permits.)
-// Adding up is one load for each participant that ever held a permit; the kernel
-// is asked whether they live only if there seem to be too few permits.
+// Adding up is one load for each participant that ever held a permit, less those whose entries
+// others have taken over; the kernel is asked whether they live only if there seem to be too
+// few permits, or when somebody's first permit finds no entry free.
 //
 // # Trust
 //
@@ -97,6 +99,7 @@ func (p *permits) sum() (n int64) {
 	for _, w := range p.roster.entries() {
 		n += int64(low(w.Load()))
 	}
+	runtime.KeepAlive(p) // its words are not Go's
 	return n
 }
 
@@ -108,6 +111,7 @@ func (p *permits) available() int64 {
 			n -= int64(low(e))
 		}
 	}
+	runtime.KeepAlive(p)
 	return n
 }
 

@@ -1,6 +1,7 @@
 package share
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -10,14 +11,15 @@ import (
 	"github.com/brood-go/brood/internal/waits"
 )
 
-// registry is the named spaces that this process has open, each once.
+// registry is the named spaces that this process has open, each once, though there may be
+// several paths to one.
 type registry struct {
 	mu    sync.Mutex
 	open  map[place]*space
 	leave sync.Once // before the exit
 }
 
-// place is where a space's file is.
+// place is where a space's file is, as it was first opened.
 type place struct{ dir, name string }
 
 var spaces registry
@@ -67,6 +69,16 @@ func (r *registry) find(o Options, name string, again func(*space)) (_ *space, e
 	if err := openStore(s); err != nil {
 		return nil, err
 	}
+	if twin := r.twin(s); twin != nil {
+		if err := s.store.close(); err != nil {
+			return nil, err
+		}
+		again(twin)
+		return twin, nil
+	}
+	if err := s.furnish(); err != nil {
+		return nil, errors.Join(err, s.store.close())
+	}
 	if r.open == nil {
 		r.open = make(map[place]*space)
 	}
@@ -75,6 +87,26 @@ func (r *registry) find(o Options, name string, again func(*space)) (_ *space, e
 		waits.Enter(s)
 	}
 	return s, nil
+}
+
+// twin is the space that was opened by another path and is the same, in which this process takes
+// part once. A link may lead to its directory.
+func (r *registry) twin(s *space) *space {
+	for _, t := range r.open {
+		if f, ok := t.mem.(*file.File); ok && f.Same(s.mem.(*file.File)) {
+			return t
+		}
+	}
+	return nil
+}
+
+// furnish joins what the processes of a named space tell each other.
+func (s *space) furnish() error {
+	s.openSleepers()
+	if s.options.NoDeadlockDetection {
+		return nil
+	}
+	return s.openRegister()
 }
 
 // close closes a space for one of its users.

@@ -3,6 +3,7 @@ package share
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,7 @@ import (
 //
 // A participant writes its own entry, under the latch. State and ends are written
 // under the latch, too. Words of the dead count: it is their death that breaks the barrier.
+// Their entries are taken over only when they don't.
 //
 // # Commits
 //
@@ -96,6 +98,7 @@ func newRendezvous(parties int, mem cell.Extender, words []cell.Word, local cell
 		mem: mem, me: mem.Self(), parties: parties,
 	}
 	r.roster.init(mem, words[5], words[6:])
+	r.roster.keeps = func(e uint64) bool { return arrivals(e, number(r.state.Load())) > 0 }
 	return r
 }
 
@@ -152,6 +155,7 @@ func (r *rendezvous) arrived(gen uint64) (n int) {
 	for _, w := range r.roster.entries() {
 		n += arrivals(w.Load(), gen)
 	}
+	runtime.KeepAlive(r) // its words are not Go's
 	return n
 }
 

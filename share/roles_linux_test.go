@@ -39,6 +39,8 @@ var roles = map[string]func(a *actor) error{
 	"own":       (*actor).own,
 	"next":      (*actor).next,
 	"knot":      (*actor).knot,
+	"stay":      (*actor).stay,
+	"latched":   (*actor).latched,
 }
 
 // playRole is main in a process of a test. It does not return if this is one.

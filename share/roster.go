@@ -22,6 +22,11 @@ import (
 // Entries are claimed and cleared under the object's latch. Who may write the low half
 // is the object's affair.
 //
+// Who needs an entry and finds none free takes over one of the dead before the roster
+// grows, so that the number of those who live at a time bounds it, and not of those who
+// ever did. Taking over is clearing and claiming at once. What a dead one's entry says
+// and the object still needs is kept.
+//
 // # Commits
 //
 // An extent becomes part of the roster when it is linked, an entry is claimed when the ID is
@@ -36,7 +41,8 @@ type roster struct {
 	inline []cell.Word
 	mem    cell.Extender
 	me     cell.ID
-	max    int // extents
+	max    int                     // extents
+	keeps  func(entry uint64) bool // what the dead leave in an entry is needed; nil: it never is
 	seen   atomic.Pointer[rosterView]
 	own    atomic.Pointer[cell.Word]
 }
@@ -99,17 +105,32 @@ func (r *roster) mine() (cell.Word, error) {
 	}
 	for {
 		v := r.view()
-		for _, w := range v.entries {
-			e := w.Load()
-			if owner(e) == r.me || e == 0 && w.CompareAndSwap(0, owned(r.me)) {
-				r.own.Store(&w)
-				return w, nil
+		for _, ofDead := range []bool{false, true} {
+			for _, w := range v.entries {
+				if r.claim(w, ofDead) {
+					r.own.Store(&w)
+					return w, nil
+				}
 			}
 		}
 		if err := r.grow(); err != nil {
 			return cell.Word{}, err
 		}
 	}
+}
+
+// claim makes an entry this participant's, if it is free, or else of a dead one and not needed.
+// To know who is dead costs a question to the kernel.
+func (r *roster) claim(w cell.Word, ofDead bool) bool {
+	e := w.Load()
+	switch {
+	case owner(e) == r.me:
+		return true
+	case e == 0:
+	case !ofDead || r.mem.Alive(owner(e)) || r.keeps != nil && r.keeps(e):
+		return false
+	}
+	return w.CompareAndSwap(e, owned(r.me))
 }
 
 // grow links one extent more.

@@ -44,7 +44,7 @@ type space struct {
 	mem      cell.Extender
 	store    store
 	register *register // nil for a local one
-	sleepers *sleepers // the same
+	sleepers *sleepers // the same, or if there was no joining them
 	gates    cell.Heap // where goroutines of this process queue up
 	closed   atomic.Bool
 
@@ -332,9 +332,12 @@ func (s *space) shut() error {
 	return nil
 }
 
+// Gone implements strand.Keeper.
+func (s *space) Gone() bool { return s.closed.Load() }
+
 // Reclaim implements strand.Keeper.
 func (s *space) Reclaim(by *strand.Strand) (held []string, gone bool) {
-	if s.closed.Load() {
+	if s.Gone() {
 		return nil, true
 	}
 	s.mu.Lock()

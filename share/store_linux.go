@@ -20,15 +20,6 @@ func openStore(s *space) error {
 		return err
 	}
 	s.mem, s.store = f, &fileStore{s, f}
-	if err := s.openSleepers(); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if s.options.NoDeadlockDetection {
-		return nil
-	}
-	if err := s.openRegister(); err != nil {
-		return errors.Join(err, f.Close())
-	}
 	return nil
 }
 

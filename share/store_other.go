@@ -15,6 +15,3 @@ func inspect(dir, name string) (*Info, error) {
 	_, err := file.Peek(dir, name)
 	return nil, err
 }
-
-// openRegister would be called by openStore.
-var _, _ = (*space).openRegister, (*space).openSleepers

@@ -27,7 +27,8 @@ import (
 // # Ownership
 //
 // A participant adds those who wait to its entry and takes out those who leave, notified
-// or not. Anybody adds notifications. Entries of the dead are cleared under the latch.
+// or not. Anybody adds notifications. Entries of the dead are cleared under the latch, or taken
+// over if no notification is in them.
 //
 // # Commits
 //
@@ -97,6 +98,7 @@ var errTooManyWait = errors.New("65535 goroutines of this process wait already")
 func newWaitlist(mem cell.Extender, words []cell.Word, local cell.Memory, own [3]cell.Word) *waitlist {
 	l := &waitlist{latch: newMutex(mem, words, local, own[0]), mem: mem, gate: gate{own[1], local}, drained: own[2]}
 	l.roster.init(mem, words[3], words[4:])
+	l.roster.keeps = func(e uint64) bool { return pending(e) > 0 } // until bury has given it on
 	return l
 }
 

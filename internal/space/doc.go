@@ -30,6 +30,8 @@
 //     slot's generation belongs to the one who locked it last, or is about to.
 //   - A generation counts up and ends: a slot that has used all of them is never given
 //     away again. So an ID is used once in the life of a space.
+//   - Whose byte was unlocked writes no more: who leaves puts zeros in the memory's place
+//     before it unlocks the byte, whatever its goroutines still do.
 //   - A slot's pid is 0 unless the whole slot is valid for its generation.
 //   - Units below next are given away, all above are zeros. Units never come back.
 //   - The unit that next names begins within the file or at its end.
@@ -51,7 +53,7 @@
 //
 //	create    the magic, written last, under the gate
 //	join      the byte's lock; then pid, written last, says that the slot is valid
-//	leave     the byte's unlock
+//	leave     the byte's unlock, after zeros were put in the memory's place
 //	unit      the compare-and-swap of next, after storage was allocated
 //	object    the compare-and-swap of its bucket, after the record was written
 //
@@ -94,7 +96,10 @@
 // a word can name when it returns; and who joins afterwards is taken up by the
 // goroutine. When that finds a slot's generation changed, and the participant already
 // gone, then somebody may have seen its ID in between, and fallen asleep: it counts
-// as a death. So does a leave.
+// as a death. So does a leave. Who leaves writes its slot and membership through a second
+// window, of the header and the slots alone, which is there from the join on: so that leaving
+// can't fail for want of it. A Wake that is still owed when zeros take the place of the first
+// one reaches nobody, and is made good by the death.
 //
 // A pidfd is opened by pid, then byte, generation and the process's start time are looked at
 // again: if they still hold, the pidfd means the participant. When it becomes readable the
@@ -118,6 +123,7 @@
 //	claimed a unit               256 bytes are lost until the space ends
 //	wrote a record               the same
 //	swapped the bucket           the object exists, with words of 0
+//	blanked the memory           what it held, and that it lives, until death unlocks the byte
 //	cleared pid, to leave        unlocked at death; watchers have its pidfd still
 //	unlocked its byte            the same. The last one: the file is swept by the next Open
 //	unlinked the name            nothing is left

@@ -31,7 +31,8 @@ type member struct {
 	key     inode
 	dir     string
 	name    string
-	lock    *shm.File // holds the slot's byte, and is for nothing else
+	lock    *shm.File   // holds the slot's byte, and is for nothing else
+	door    *shm.Window // the header and the slots once more, for leave alone
 	self    cell.ID
 	mask    uint32 // by which its sleepers are interrupted
 	spin    int
@@ -168,6 +169,10 @@ func (d *directory) join(name string, f *shm.File, key inode) (*File, error) {
 	if !s.has(firstSize) {
 		err = &FormatError{path, name, "a file that is being cut off", "a space"}
 	}
+	var door *shm.Window
+	if err == nil {
+		door, err = f.Map(bucketsAt, true)
+	}
 	var self cell.ID
 	if err == nil {
 		self, err = s.join(lock)
@@ -175,11 +180,14 @@ func (d *directory) join(name string, f *shm.File, key inode) (*File, error) {
 	if err != nil {
 		lock.Close()
 		_ = s.mem.Release()
+		if door != nil {
+			_ = door.Release()
+		}
 		return nil, err
 	}
-	s.announce()
+	announce(s.mem)
 	m := &member{
-		storage: s, key: key, dir: d.path, name: name, lock: lock, self: self,
+		storage: s, key: key, dir: d.path, name: name, lock: lock, door: door, self: self,
 		mask: 1 << (self.Slot() % 32), chiefs: make(map[*atomic.Uint64]*sleeper),
 		opened: time.Now(), handles: 1,
 	}
@@ -204,6 +212,9 @@ func (f *File) Name() string { return f.name }
 
 // Path is the path of the space's file.
 func (f *File) Path() string { return f.path }
+
+// Same reports whether two handles are of one membership: the paths may differ.
+func (f *File) Same(g *File) bool { return f.member == g.member }
 
 // Close ends the handle: every Wait through it, now and later, returns cell.ErrClosed. With the last
 // handle of the process the participant leaves, which counts as a death to the others; what
@@ -231,14 +242,17 @@ func (f *File) Close() error {
 	return m.leave()
 }
 
-// leave ends the membership. All handles are closed, and nobody sleeps.
+// leave ends the membership. All handles are closed, and nobody sleeps. Goroutines that still run
+// may write anywhere, so the memory goes first: once the byte is unlocked others take over
+// what was this participant's. What is left to say is said through the door.
 func (m *member) leave() error {
 	m.leaving.Store(true)
 	d, derr := openDirectory(m.dir, false)
 	gate := m.file.Lock(gateByte)
-	m.slot(m.self.Slot()).pid.Swap(0)
-	err := m.lock.Unlock(slotBytes + int64(m.self.Slot()))
-	m.announce()
+	err := m.blank()
+	m.door.Uint64(pidAt(m.self.Slot())).Swap(0)
+	err = errors.Join(err, m.lock.Unlock(slotBytes+int64(m.self.Slot())))
+	announce(m.door)
 	if derr == nil && gate == nil && !occupied(m.file) && d.names(m.name, m.file) {
 		err = errors.Join(err, d.unlink(m.name))
 	}
@@ -246,7 +260,7 @@ func (m *member) leave() error {
 		_ = m.file.Unlock(gateByte)
 	}
 	m.watch.end()
-	err = errors.Join(err, gate, m.lock.Close(), m.storage.close())
+	err = errors.Join(err, gate, m.door.Release(), m.lock.Close(), m.file.Close())
 	if derr == nil {
 		d.tidy()
 		d.close()
@@ -306,4 +320,4 @@ func (v *View) Path() string { return v.path }
 func (v *View) Alive(id cell.ID) bool { return v.alive(id) }
 
 // Close ends the look. What is still read are zeros.
-func (v *View) Close() error { return v.storage.close() }
+func (v *View) Close() error { return errors.Join(v.blank(), v.file.Close()) }

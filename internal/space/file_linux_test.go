@@ -322,3 +322,52 @@ func TestPeekAndRemove(t *testing.T) {
 		t.Errorf("removing what a crash left: %v", err)
 	}
 }
+
+// Once the kernel says that a participant is gone, none of its goroutines reaches the memory
+// any more, even if its Close does not get on.
+func TestLeaveEndsWriting(t *testing.T) {
+	dir := testDir(t)
+	p := start(t, dir, "ends")
+	f, err := Open(dir, "ends")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := object(t, f).Word(0)
+	own.Store(1)
+	v, err := Peek(dir, "ends")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	seen, err := v.Object(1, "test", [2]uint64{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	deaths := p.do("deaths")
+	f.watch.mu.Lock() // the end of the watch needs it
+	closed := make(chan error)
+	go func() { closed <- f.Close() }()
+	for ctx := within(t); v.Alive(f.Self()) && ctx.Err() == nil; runtime.Gosched() {
+	}
+	own.Store(2)
+	if now := seen.Word(0).Load(); now != 1 {
+		t.Errorf("one who is gone wrote %d", now)
+	}
+	if _, err := f.Object(1, "other", [2]uint64{}); !errors.Is(err, cell.ErrClosed) {
+		t.Errorf("an object of a space that this process is leaving: %v", err)
+	}
+	if _, err := f.Extend(); !errors.Is(err, cell.ErrClosed) {
+		t.Errorf("an extent of a space that this process is leaving: %v", err)
+	}
+	f.watch.mu.Unlock()
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	if now := p.do("deaths"); now == deaths {
+		t.Error("the leave is no death to the others")
+	}
+	if names := len(v.Participants()); names != 1 {
+		t.Errorf("%d participants are left, want 1", names)
+	}
+	p.do("close")
+}

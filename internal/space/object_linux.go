@@ -131,7 +131,7 @@ func (s *storage) Object(kind uint8, name string, params [2]uint64) (*Object, er
 		first := bucket.Load()
 		o, err := s.find(first, hash, name)
 		if err != nil {
-			if s.file.Closed() {
+			if s.blanked.Load() {
 				return nil, cell.ErrClosed
 			}
 			return nil, fmt.Errorf("space: %s: looking for object %q: %w: %w", s.path, name, err, ErrCorrupt)

@@ -37,6 +37,9 @@ func (s *storage) slot(i int) slot {
 	return slot{at(0), at(1), at(2), at(3), at(4), [2]*atomic.Uint64{at(5), at(6)}}
 }
 
+// pidAt is the offset of a slot's pid.
+func pidAt(i int) int { return slotsAt + i*slotSize + 8 }
+
 // generationOf is the generation of a slot, whatever a peer wrote there.
 func (s *storage) generationOf(i int) uint32 {
 	return uint32(s.word(slotsAt+i*slotSize).Load()) & maxGeneration

@@ -35,6 +35,9 @@ func (*File) Name() string { return "" }
 // Path is the path of the space's file.
 func (*File) Path() string { return "" }
 
+// Same reports whether two handles are of one membership.
+func (*File) Same(*File) bool { return false }
+
 // Close leaves the space.
 func (*File) Close() error { return unsupported() }
 

@@ -20,7 +20,8 @@ type storage struct {
 	mem  *shm.Window  // MaxSize long
 	size atomic.Int64 // of the file, as the kernel said last; it never shrinks
 
-	readOnly bool // mem must not be written
+	readOnly bool        // mem must not be written
+	blanked  atomic.Bool // or is about to be
 }
 
 // newStorage maps a file, which it owns from then on. The addresses are given back when
@@ -36,10 +37,11 @@ func newStorage(path string, file *shm.File, write bool) (*storage, error) {
 	return s, nil
 }
 
-// close puts zeros in the file's place, so that who still uses words touches nothing of
+// blank puts zeros in the file's place, so that who still uses words touches nothing of
 // the space, and faults nowhere.
-func (s *storage) close() error {
-	return errors.Join(s.mem.Blank(), s.file.Close())
+func (s *storage) blank() error {
+	s.blanked.Store(true)
+	return s.mem.Blank()
 }
 
 // word is the word at an offset within the file's size.
@@ -82,7 +84,7 @@ func (s *storage) claim() (index uint64, off int, err error) {
 	for {
 		index = next.Load()
 		switch {
-		case s.file.Closed(): // and next may be 0
+		case s.blanked.Load(): // and next may be 0
 			return 0, 0, cell.ErrClosed
 		case index < firstUnit || index > endUnit:
 			return 0, 0, fmt.Errorf("space: %s: next unit is %d: %w", s.path, index, ErrCorrupt)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/brood-go/brood/internal/cell"
 	"github.com/brood-go/brood/internal/futex"
+	"github.com/brood-go/brood/internal/shm"
 )
 
 // How often the bytes are asked, because the kernel has no event.
@@ -70,9 +71,9 @@ func (f *File) Watch() uint64 {
 // membership is the word that joins and leaves change.
 func (m *member) membership() *atomic.Uint32 { return low(m.word(membershipAt)) }
 
-// announce tells all watchers of a join or a leave.
-func (s *storage) announce() {
-	w := s.word(membershipAt)
+// announce tells all watchers of a join or a leave, through any window.
+func announce(mem *shm.Window) {
+	w := mem.Uint64(membershipAt)
 	w.Add(1)
 	futex.Wake(low(w), futex.All)
 }

@@ -286,6 +286,8 @@ func peerWork(f *File, o *Object, what string, n int) (answer string, err error)
 	switch what {
 	case "watch":
 		f.Watch()
+	case "deaths":
+		return fmt.Sprint(f.Watch()), nil
 	case "alive":
 		return fmt.Sprint(f.Alive(cell.ID(n))), nil
 	case "death":

@@ -60,10 +60,13 @@ type Keeper interface {
 	// Reclaim takes back what s holds, and names it. Gone means that there will never be
 	// anything to take back any more.
 	Reclaim(s *Strand) (held []string, gone bool)
+	// Gone means the same, and takes nothing back.
+	Gone() bool
 }
 
-// Holds notes that s may hold something that it took from k. (These are no methods, because
-// the type is public and they are not.)
+// Holds notes that s may hold something that it took from k. Those that are gone are forgotten:
+// s may go on for as long as the process. (These are no methods, because the type is public
+// and they are not.)
 func Holds(s *Strand, k Keeper) {
 	h := s.holdings
 	if h == nil {
@@ -72,7 +75,7 @@ func Holds(s *Strand, k Keeper) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !slices.Contains(h.keepers, k) {
-		h.keepers = append(h.keepers, k)
+		h.keepers = append(slices.DeleteFunc(h.keepers, Keeper.Gone), k)
 	}
 	h.any.Store(true)
 }
