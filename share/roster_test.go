@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/brood-go/brood/internal/cell"
+	"github.com/brood-go/brood/internal/explore"
 )
 
 // lone is a heap of which one participant lives. It has an ID of its own.
@@ -122,4 +123,52 @@ func TestRosterKeeps(t *testing.T) {
 			}
 		}
 	})
+}
+
+// heirCase: one waits, in the only entry, and may die; it is given a notification. Another one
+// comes meanwhile, and takes over the entry of the dead, or a new one. The notification must not
+// go with the entry.
+func heirCase(w *explore.World) {
+	words := w.Words("condition", objectWords)[:5]
+	both := processes(w, 2)
+	both[1].Immortal()
+	woke, ctx := 0, context.Background()
+	l := both[0].waitlist(spied(words, func(_ int, old, new uint64) {
+		if owner(old) == owner(new) && notified(new) < notified(old) {
+			woke++
+		}
+	}))
+	e, err := l.join(ctx)
+	if err != nil {
+		w.Fail("%v", err)
+	}
+	both[0].Serve("w", func() { _ = l.wait(ctx, e) })
+	late := both[1].waitlist(words)
+	both[1].Serve("late", func() {
+		e, err := late.join(ctx)
+		if err == nil {
+			err = late.wait(ctx, e)
+		}
+		if err != nil {
+			w.Fail("%v", err)
+		}
+		woke++
+	})
+	n := process{w.Participant("notifier")}
+	n.Immortal()
+	given := 0
+	n.Go("n", func() { given = n.waitlist(words).notify(1) })
+	w.Finally(func() error {
+		if given > 0 && woke == 0 {
+			return errors.New("the notification went to nobody")
+		}
+		return nil
+	})
+}
+
+func TestExploreHeir(t *testing.T) {
+	search{
+		explore.Options{Preemptions: 3, Kills: 1},
+		explore.Options{Kills: 1, AnyWake: true},
+	}.run(t, heirCase)
 }
