@@ -20,7 +20,7 @@ type taskContext struct {
 	strand   *strand.Strand
 	deadline time.Time // of its own, zero for the parent's
 
-	over  atomic.Int32 // why it has ended: an index of ends; and returned; changed under mu
+	over  atomic.Int32 // why it has ended: an index of ends, changed under mu; and returned
 	mu    sync.Mutex
 	done  chan struct{}        // made when first asked for
 	after map[*func()]struct{} // called at the end; the pointer is the registration
@@ -78,11 +78,7 @@ func (c *taskContext) Value(key any) any {
 }
 
 // hasReturned notes that the function has.
-func (c *taskContext) hasReturned() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.over.Store(c.over.Load() | returned)
-}
+func (c *taskContext) hasReturned() { c.over.Or(returned) }
 
 // AfterFunc lets package context derive from this one without a goroutine.
 func (c *taskContext) AfterFunc(f func()) (stop func() bool) {
@@ -113,9 +109,9 @@ func (c *taskContext) cancel(err error) {
 		return
 	}
 	if err == context.DeadlineExceeded {
-		c.over.Store(c.over.Load() | endDeadline)
+		c.over.Or(endDeadline)
 	} else {
-		c.over.Store(c.over.Load() | endCanceled)
+		c.over.Or(endCanceled)
 	}
 	if c.done != nil {
 		close(c.done)
