@@ -36,6 +36,7 @@ var roles = map[string]func(a *actor) error{
 	"event":     (*actor).signal,
 	"condition": (*actor).notify,
 	"barrier":   (*actor).meet,
+	"ordered":   (*actor).inOrder,
 	"own":       (*actor).own,
 	"next":      (*actor).next,
 	"knot":      (*actor).knot,
@@ -114,6 +115,41 @@ func (a *actor) fight() error {
 		}
 		g.Release()
 		a.work()
+	}
+}
+
+const orderedLocks = 5
+
+// inOrder acquires some of several locks, always the lower number first. It must never be told
+// of a deadlock.
+func (a *actor) inOrder() error {
+	var all []*Lock
+	for i := range orderedLocks {
+		lock, err := a.space.Lock(fmt.Sprint("l", i))
+		if err != nil {
+			return err
+		}
+		all = append(all, lock)
+	}
+	for {
+		var guards []Guard
+		for _, lock := range all {
+			if a.rnd.IntN(2) == 0 {
+				continue
+			}
+			g, err := lock.Acquire(a.ctx)
+			if err != nil {
+				return err
+			}
+			guards = append(guards, g)
+		}
+		if err := a.note("had %d", len(guards)); err != nil {
+			return err
+		}
+		a.work()
+		for _, g := range guards {
+			g.Release()
+		}
 	}
 }
 
@@ -277,10 +313,20 @@ func newCast(t *testing.T) *cast {
 // start starts a process in a role.
 func (c *cast) start(role string, env ...string) *player {
 	c.t.Helper()
+	p, err := c.tryStart(role, nil, env...)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return p
+}
+
+// tryStart is start for what the system may not allow.
+func (c *cast) tryStart(role string, attr *syscall.SysProcAttr, env ...string) (*player, error) {
+	c.t.Helper()
 	c.seed++
 	cmd := exec.Command("/proc/self/exe", c.space.Name(), c.history, strconv.FormatUint(c.seed, 10))
 	cmd.Env = append(append(os.Environ(), roleVar+"="+role, "GOMAXPROCS=2"), env...)
-	cmd.Stderr = os.Stderr
+	cmd.Stderr, cmd.SysProcAttr = os.Stderr, attr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		c.t.Fatal(err)
@@ -290,13 +336,13 @@ func (c *cast) start(role string, env ...string) *player {
 		c.t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
-		c.t.Fatal(err)
+		return nil, err
 	}
 	p := &player{cmd, stdin, bufio.NewReader(stdout)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.all[cmd.Process.Pid] = p
-	return p
+	return p, nil
 }
 
 // kill kills a process by SIGKILL.
