@@ -105,6 +105,8 @@ func (t *Task) await(ctx context.Context) error {
 // awaited is a task as somebody waits for it.
 type awaited struct{ *Task }
 
+var _ waits.Foreign = awaited{}
+
 // Holders implements waits.Target: whoever runs the task or, while it waits in a full
 // ThreadPool, those that run the others.
 func (t awaited) Holders() (goroutines []uint64, known bool) {

@@ -471,3 +471,10 @@ func (s *space) objectName(index uint64) string {
 	}
 	return o.String()
 }
+
+// Those that other processes have a part in.
+var (
+	_ waits.Foreign = (*lock)(nil)
+	_ waits.Foreign = (*rlock)(nil)
+	_ waits.Foreign = wanted{}
+)

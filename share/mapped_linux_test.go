@@ -15,6 +15,7 @@ type foreign struct{}
 
 func (foreign) Holders() ([]uint64, bool) { return nil, false }
 func (foreign) String() string            { return "a task" }
+func (foreign) Told() bool                { return waits.Places() }
 func (foreign) Extend(agents []waits.Agent) (func(), error) {
 	return waits.Tell(agents, waits.NewTag(), "a task")
 }
