@@ -3,6 +3,7 @@ package brood
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/brood-go/brood/internal/strand"
 	"github.com/brood-go/brood/internal/waits"
@@ -69,7 +70,7 @@ func begin(ctx context.Context, targets []waits.Target) (*waits.Wait, error) {
 	if len(targets) == 0 || !mayBeAwaited(ctx) {
 		return nil, nil
 	}
-	w, err := waits.Begin(waits.Agent{Goroutine: strand.Goroutine(), Strand: strand.From(ctx)}, targets...)
+	w, err := waits.Begin(ctx, waits.Agent{Goroutine: strand.Goroutine(), Strand: strand.From(ctx)}, targets...)
 	if err != nil {
 		return nil, fmt.Errorf("brood: wait: %w", err)
 	}
@@ -159,10 +160,22 @@ type awaitedRoom struct{ p *ThreadPool }
 
 // Holders implements waits.Target: who runs the pool's tasks, if no worker is free. Room that was made, and given to somebody who does not know it yet, is made.
 func (r awaitedRoom) Holders() (goroutines []uint64, known bool) {
-	if r.p.gate.hasRoom() {
+	if r.p.gate.hasRoom() || r.p.makesRoom() {
 		return nil, false
 	}
 	return r.p.busy()
+}
+
+// makesRoom reports whether tasks that the pool has are about to leave it, because they are
+// cancelled.
+func (p *ThreadPool) makesRoom() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	running := p.running()
+	if int64(p.queued+len(running)) < p.gate.max {
+		return true
+	}
+	return slices.ContainsFunc(append(running, p.queue.items[p.queue.head:]...), func(t *Task) bool { return t.ctx.parent.Err() != nil })
 }
 
 // busy is who runs the pool's tasks, known if no worker is free.

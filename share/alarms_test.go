@@ -187,3 +187,67 @@ func TestStoppedLatch(t *testing.T) {
 		}
 	})
 }
+
+// What is left of an RLock's guards was detached: it belongs to nobody.
+func TestRLockOnlyDetachedLeft(t *testing.T) {
+	onEach(t, func(t *testing.T, s *Space) {
+		l, me := must(s.RLock("l")), strand.New(strand.Thread, "me")
+		ctx := strand.With(t.Context(), me)
+		outer, inner := must(l.Acquire(ctx)), must(l.Acquire(ctx))
+		inner.Detach()
+		outer.Release()
+		if held := strand.End(me); held != nil {
+			t.Errorf("taken back: %v", held)
+		}
+		next := asStrand(t.Context(), "next")
+		if _, ok := l.TryAcquire(next); ok {
+			t.Error("the detached guard was taken back")
+		}
+		inner.Release()
+		must(l.Acquire(next)).Release()
+	})
+}
+
+// A wait whose context has ended is over: who waits for its agent is not told of a deadlock.
+func TestNoAlarmEndedContext(t *testing.T) {
+	onEach(t, func(t *testing.T, s *Space) {
+		a, b := must(s.Lock("a")), must(s.Lock("b"))
+		for range 200 {
+			mine := must(b.Acquire(t.Context()))
+			ctx, cancel := context.WithCancel(t.Context())
+			waits0, done := waits.Waiting(), make(chan struct{})
+			go func() {
+				defer close(done)
+				g := must(a.Acquire(t.Context()))
+				if _, err := b.Acquire(ctx); !errors.Is(err, context.Canceled) {
+					t.Errorf("%v, want that it was cancelled", err)
+				}
+				g.Release()
+			}()
+			for waits.Waiting() == waits0 {
+				runtime.Gosched()
+			}
+			cancel()
+			g, err := a.Acquire(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.Release()
+			<-done
+			mine.Release()
+		}
+	})
+}
+
+// Permits that were taken back can't be consumed.
+func TestConsumeTakenBack(t *testing.T) {
+	onEach(t, func(t *testing.T, s *Space) {
+		sem, task := must(s.Semaphore("s", 1)), strand.New(strand.Task, "task")
+		g := must(sem.Acquire(strand.With(t.Context(), task)))
+		strand.End(task)
+		contains(t, sem.Consume(t.Context(), g), "taken back")
+		if n := sem.Value(); n != 1 {
+			t.Errorf("%d permits", n)
+		}
+	})
+}

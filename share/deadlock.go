@@ -25,7 +25,7 @@ type DeadlockEdge = waits.Edge
 func (s *space) block(ctx context.Context, t target) (end func(), err error) {
 	var w *waits.Wait
 	if !s.options.NoDeadlockDetection {
-		w, err = waits.Begin(waits.Agent{Goroutine: strand.Goroutine(), Strand: strand.From(ctx)}, t)
+		w, err = waits.Begin(ctx, waits.Agent{Goroutine: strand.Goroutine(), Strand: strand.From(ctx)}, t)
 	}
 	if err != nil {
 		return nil, err

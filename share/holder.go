@@ -42,6 +42,14 @@ func (h *holder) setStrand(s *strand.Strand, k strand.Keeper) {
 	}
 }
 
+// recheck is called when the holder was noted. If the task of ctx has returned meanwhile, its
+// strand may be another task's, and who acquired is nobody's.
+func (h *holder) recheck(ctx context.Context) {
+	if s := h.strand.Load(); s != nil && strand.From(ctx) != s {
+		h.strand.Store(nil)
+	}
+}
+
 // get is the goroutine and the strand that have the lock with a token, if that is known
 // already.
 func (h *holder) get(token uint64) (goroutine uint64, s *strand.Strand, ok bool) {
@@ -90,8 +98,11 @@ type keeper struct {
 func (k *keeper) add(ctx context.Context, of holdable, n int64) *hold {
 	h := newHold(ctx, of, n)
 	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.list(h)
-	k.mu.Unlock()
+	if strand.From(ctx) != h.strand { // as in holder.recheck
+		h.strand = nil
+	}
 	return h
 }
 

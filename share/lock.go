@@ -52,7 +52,7 @@ func (l *Lock) Acquire(ctx context.Context) (Guard, error) { return l.l.acquire(
 // TryAcquire takes the lock if nobody has it. It does not wait: ctx says for whom it is.
 func (l *Lock) TryAcquire(ctx context.Context) (Guard, bool) {
 	mustBe(l.l != nil)
-	return l.l.tryAcquire(strand.From(ctx))
+	return l.l.tryAcquire(ctx)
 }
 
 func (l *lock) acquire(ctx context.Context) (Guard, error) {
@@ -66,6 +66,9 @@ func (l *lock) acquire(ctx context.Context) (Guard, error) {
 				l.holder.setStrand(by, l.space)
 			}
 			l.holder.who.Store(strand.Goroutine()<<tokenBits | token&tokenMask)
+			if l.holder.strand.Load() != nil {
+				l.holder.recheck(ctx)
+			}
 			l.shadow.Acquire()
 			return Guard{l, token}, nil
 		}
@@ -87,7 +90,7 @@ func (l *lock) acquireSlow(ctx context.Context) (Guard, error) {
 			return Guard{}, l.failed("acquire", err)
 		}
 	}
-	return l.acquired(strand.From(ctx), g)
+	return l.acquired(ctx, g)
 }
 
 // wait waits for the lock, and says so to those who look for deadlocks.
@@ -101,11 +104,12 @@ func (l *lock) wait(ctx context.Context) (grant, error) {
 }
 
 // acquired makes the guard.
-func (l *lock) acquired(s *strand.Strand, g grant) (Guard, error) {
+func (l *lock) acquired(ctx context.Context, g grant) (Guard, error) {
 	if l.space.closed.Load() {
 		return Guard{}, l.failed("acquire", ErrClosed)
 	}
-	l.holder.set(s, g.token, l.space)
+	l.holder.set(strand.From(ctx), g.token, l.space)
+	l.holder.recheck(ctx)
 	l.shadow.Acquire()
 	token := g.token
 	if g.recovered {
@@ -114,12 +118,12 @@ func (l *lock) acquired(s *strand.Strand, g grant) (Guard, error) {
 	return Guard{l, token}, nil
 }
 
-func (l *lock) tryAcquire(s *strand.Strand) (Guard, bool) {
+func (l *lock) tryAcquire(ctx context.Context) (Guard, bool) {
 	g, ok := l.try()
 	if !ok {
 		return Guard{}, false
 	}
-	guard, err := l.acquired(s, g)
+	guard, err := l.acquired(ctx, g)
 	return guard, err == nil
 }
 

@@ -39,7 +39,7 @@ func TestWithdrawAfterClose(t *testing.T) {
 	var w *waits.Wait
 	f := leftBehind(t, func(s *Space) {
 		must(must(s.Lock("l")).Acquire(t.Context()))
-		w = must(waits.Begin(waits.Agent{Goroutine: strand.Goroutine()}, foreign{}))
+		w = must(waits.Begin(t.Context(), waits.Agent{Goroutine: strand.Goroutine()}, foreign{}))
 	})
 	for range 3 {
 		runtime.GC()

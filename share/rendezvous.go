@@ -117,8 +117,21 @@ func (r *rendezvous) lock(ctx context.Context) (latched, error) {
 	return latched{g.token, r.state.Load()}, err
 }
 
-// lockAnyway is lock for what has to be done although ctx may have ended. The latch is held for
-// microseconds; but if its holder is stopped, it is not waited for beyond the patience.
+// afterwards does under the latch what lockAnyway's caller had to do, which got an error instead: as
+// soon as whoever has the latch goes on. Others rely on its being done.
+func (r *rendezvous) afterwards(ctx context.Context, err error, do func()) {
+	if errors.Is(err, cell.ErrClosed) {
+		return
+	}
+	go func() {
+		if l, err := r.lock(context.WithoutCancel(ctx)); err == nil {
+			do()
+			r.unlock(l)
+		}
+	}()
+}
+
+// lockAnyway is lock for who may not wait as long as he likes.
 func (r *rendezvous) lockAnyway(ctx context.Context) (latched, error) {
 	ctx = context.WithoutCancel(ctx)
 	if r.patience > 0 {
@@ -164,7 +177,7 @@ func (r *rendezvous) arrived(gen uint64) (n int) {
 func (r *rendezvous) wait(ctx context.Context, action func(context.Context) error) (index int, err error) {
 	index, state, err := r.arrive(ctx, action != nil)
 	if err != nil && ctx.Err() != nil {
-		err = errors.Join(err, r.stayAway(ctx))
+		r.stayAway(ctx)
 	}
 	if err != nil {
 		return index, err
@@ -181,7 +194,7 @@ func (r *rendezvous) wait(ctx context.Context, action func(context.Context) erro
 // conclude runs the action and ends the generation.
 func (r *rendezvous) conclude(ctx context.Context, gen uint64, action func(context.Context) error) error {
 	err := r.act(ctx, action)
-	l, lerr := r.lockAnyway(ctx)
+	l, lerr := r.lock(context.WithoutCancel(ctx))
 	if lerr != nil {
 		return lerr
 	}
@@ -202,7 +215,10 @@ func (r *rendezvous) act(ctx context.Context, action func(context.Context) error
 	returned := false
 	defer func() {
 		if !returned {
-			r.abort(ctx)
+			if l, err := r.lock(context.WithoutCancel(ctx)); err == nil {
+				r.breakUp()
+				r.unlock(l)
+			}
 		}
 	}()
 	err := action(ctx)
@@ -315,9 +331,15 @@ func (r *rendezvous) outcome(state, gen uint64) (over bool, err error) {
 func (r *rendezvous) giveUp(ctx context.Context, gen uint64, cause error) error {
 	l, err := r.lockAnyway(ctx)
 	if err != nil {
+		r.afterwards(ctx, err, func() { _ = r.withdraw(gen, cause) })
 		return cause
 	}
 	defer r.unlock(l)
+	return r.withdraw(gen, cause)
+}
+
+// withdraw breaks the barrier, unless the generation is over. The latch is held.
+func (r *rendezvous) withdraw(gen uint64, cause error) error {
 	over, err := r.outcome(r.state.Load(), gen)
 	if over {
 		return err
@@ -394,16 +416,19 @@ func (r *rendezvous) breakUp() {
 }
 
 // stayAway breaks the barrier for one who will not arrive, unless all have come without it.
-func (r *rendezvous) stayAway(ctx context.Context) error {
+func (r *rendezvous) stayAway(ctx context.Context) {
+	breakUp := func() {
+		if id := owner(r.state.Load()); id == 0 || !r.mem.Alive(id) {
+			r.breakUp()
+		}
+	}
 	l, err := r.lockAnyway(ctx)
 	if err != nil {
-		return err
+		r.afterwards(ctx, err, breakUp)
+		return
 	}
 	defer r.unlock(l)
-	if id := owner(l.state); id == 0 || !r.mem.Alive(id) {
-		r.breakUp()
-	}
-	return nil
+	breakUp()
 }
 
 // abort breaks the barrier.

@@ -82,7 +82,7 @@ func (l *RLock) TryAcquire(ctx context.Context) (Guard, bool) {
 	if g, ok := r.again(ctx, s); ok {
 		return g, true
 	}
-	g, ok := r.tryAcquire(s)
+	g, ok := r.tryAcquire(ctx)
 	if !ok {
 		return Guard{}, false
 	}
@@ -124,6 +124,9 @@ func (r *rlock) releaseHold(h *hold, token uint64) {
 	if first && r.current == token && r.depth > 0 {
 		r.depth--
 	}
+	if first && !last && r.current == token && r.keeper.first == nil {
+		r.lock.detach(token) // what is left was detached
+	}
 	r.keeper.mu.Unlock()
 	switch {
 	case !first:
@@ -155,6 +158,7 @@ func (r *rlock) abandon(s *strand.Strand) bool {
 	if r.depth == 0 || turnOf(r.current) != turnOf(token) {
 		return false
 	}
+	before := r.depth
 	for h := r.keeper.first; h != nil; {
 		next := h.next
 		if h.strand == s {
@@ -166,7 +170,7 @@ func (r *rlock) abandon(s *strand.Strand) bool {
 	}
 	if r.depth > 0 {
 		r.lock.detach(token)
-		return true
+		return r.depth < before
 	}
 	r.shadow.Release()
 	return r.unlock(token, true)

@@ -2,6 +2,7 @@ package share
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/brood-go/brood/internal/race"
@@ -45,6 +46,8 @@ func (s *Space) BoundedSemaphore(name string, n int) (*BoundedSemaphore, error) 
 	}
 	return &BoundedSemaphore{sem}, nil
 }
+
+var errTakenBack = errors.New("they were taken back when the task that acquired them ended")
 
 // maxPermits is what fits in an entry, with room to be posted.
 const maxPermits = 1<<31 - 1
@@ -107,7 +110,10 @@ func (s *Semaphore) Consume(ctx context.Context, g Guard) error {
 	}
 	if !s.s.remove(h) {
 		h.refuse("Consume")
-		return nil
+		if s.s.space.closed.Load() {
+			return s.s.failed("consume permits of", ErrClosed)
+		}
+		return s.s.failed("consume permits of", errTakenBack)
 	}
 	err := s.s.consume(ctx, h.n)
 	if err == nil && s.s.space.closed.Load() {

@@ -323,8 +323,8 @@ func (s *Space) Close() error {
 func (s *space) shut() error {
 	waits.Leave(s)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.closed.Store(true)
+	s.mu.Unlock() // what follows may have to wait for a process that is stopped
 	s.gates.Close()
 	if err := s.store.close(); err != nil {
 		return fmt.Errorf("share: close %v: %w", s, err)

@@ -55,7 +55,8 @@ type inode struct{ dev, ino uint64 }
 // being collected: only Close and the process's death end a membership.
 var members struct {
 	sync.Mutex
-	by map[inode]*member
+	by    map[inode]*member
+	stuck []*member // that could not leave: they hold their bytes
 }
 
 // errAgain says that the name or the directory was removed meanwhile.
@@ -250,6 +251,19 @@ func (m *member) leave() error {
 	d, derr := openDirectory(m.dir, false)
 	gate := m.file.Lock(gateByte)
 	err := m.blank()
+	if err != nil {
+		// What still runs may write into the memory: the participant lives as long as the process.
+		members.Lock()
+		members.stuck = append(members.stuck, m)
+		members.Unlock()
+		if gate == nil {
+			_ = m.file.Unlock(gateByte)
+		}
+		if derr == nil {
+			d.close()
+		}
+		return fmt.Errorf("space: close %s: %w", m.path, err)
+	}
 	m.door.Uint64(pidAt(m.self.Slot())).Swap(0)
 	err = errors.Join(err, m.lock.Unlock(slotBytes+int64(m.self.Slot())))
 	announce(m.door)

@@ -16,6 +16,7 @@
 package waits
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -63,6 +64,7 @@ type Foreign interface {
 
 // Wait is one goroutine's wait.
 type Wait struct {
+	ctx     context.Context
 	agent   Agent
 	targets []Target
 	said    []*said
@@ -139,8 +141,11 @@ func (e *DeadlockError) Error() string {
 
 // Begin notes that an agent is about to wait until any of the targets lets it go on. The
 // error is a *DeadlockError. Without one the agent calls End when it no longer waits.
-func Begin(a Agent, targets ...Target) (*Wait, error) {
-	w := &Wait{agent: a, targets: targets}
+//
+// A wait whose context has ended is over, though its agent may not know it yet. (Of those in other
+// processes that is not known here either.)
+func Begin(ctx context.Context, a Agent, targets ...Target) (*Wait, error) {
+	w := &Wait{ctx: ctx, agent: a, targets: targets}
 	table.Lock()
 	defer table.Unlock()
 	if table.waits[a.Goroutine] != nil {
@@ -250,7 +255,7 @@ func (l look) stuck(w *Wait) map[uint64]*Wait {
 
 // canGoOn reports whether a wait can end, given who can't go on.
 func (l look) canGoOn(w *Wait, set map[uint64]*Wait) bool {
-	return slices.ContainsFunc(w.targets, func(t Target) bool { return !l.hopeless(t, set) })
+	return w.ctx.Err() != nil || slices.ContainsFunc(w.targets, func(t Target) bool { return !l.hopeless(t, set) })
 }
 
 // hopeless reports whether all who could give a target can't go on. Who waits for more of what

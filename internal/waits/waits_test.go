@@ -26,7 +26,7 @@ func heldBy(name string, holders ...uint64) *fake { return &fake{name: name, hol
 // begin begins a wait that must be let begin.
 func begin(t *testing.T, g uint64, targets ...Target) *Wait {
 	t.Helper()
-	w, err := Begin(Agent{Goroutine: g}, targets...)
+	w, err := Begin(t.Context(), Agent{Goroutine: g}, targets...)
 	if err != nil {
 		t.Fatalf("goroutine %d: %v", g, err)
 	}
@@ -37,7 +37,7 @@ func begin(t *testing.T, g uint64, targets ...Target) *Wait {
 // refused begins a wait that closes a circle.
 func refused(t *testing.T, g uint64, targets ...Target) *DeadlockError {
 	t.Helper()
-	w, err := Begin(Agent{Goroutine: g}, targets...)
+	w, err := Begin(t.Context(), Agent{Goroutine: g}, targets...)
 	var c *DeadlockError
 	if !errors.As(err, &c) {
 		w.End()
@@ -148,7 +148,7 @@ func TestForeign(t *testing.T) {
 		t.Errorf("%d withdrawn after the second's end", far.withdrawn)
 	}
 	far.err = errors.New("a circle abroad")
-	if _, err := Begin(Agent{Goroutine: 2}, far); err == nil {
+	if _, err := Begin(t.Context(), Agent{Goroutine: 2}, far); err == nil {
 		t.Error("no error")
 	}
 	if n := Waiting(); n != 1 {
