@@ -82,9 +82,14 @@ func play(role string) error {
 	return space.Close()
 }
 
+// noteSize is the size of a line of the history. None lies on two pages: at the end of a page
+// the kernel gives up the write of a process that is killed.
+const noteSize = 64
+
 // note appends a line to the history, in one write: all processes' lines are in one order.
 func (a *actor) note(format string, args ...any) error {
-	_, err := fmt.Fprintf(a.history, "%d "+format+"\n", append([]any{os.Getpid()}, args...)...)
+	line := fmt.Sprintf("%d "+format, append([]any{os.Getpid()}, args...)...)
+	_, err := fmt.Fprintf(a.history, "%-*s\n", noteSize-1, line)
 	return err
 }
 

@@ -75,8 +75,7 @@ func (c *cast) progress(lines int) {
 		}
 		return st.Size
 	}
-	const line = 6 // bytes, at least
-	for begin, end := size(), time.Now().Add(time.Minute); size() < begin+int64(line*lines); {
+	for begin, end := size(), time.Now().Add(time.Minute); size() < begin+int64(noteSize*lines); {
 		if time.Now().After(end) {
 			for _, p := range c.all {
 				p.cmd.Process.Signal(unix.SIGQUIT)
