@@ -101,8 +101,8 @@ func (s *space) Tell(dependents []waits.Agent, tag uint64, task string) (withdra
 	return s.extend(tag, task, dependents)
 }
 
-// stake is what one goroutine holds of a thing: the low half of a lock's token, or a
-// number of permits. Or it is a task that it runs, and others wait for: then index is its
+// stake is what one goroutine holds of a thing: the turn of a lock, or a number of
+// permits. Or it is a task that it runs, and others wait for: then index is its
 // tag.
 type stake struct {
 	index uint64
@@ -163,7 +163,7 @@ func (s *semaphore) stakes(agents []waits.Agent) (all []stake) {
 // eight words:
 //
 //	0    the participant's ID in the high half, and 1: 0 if the record is free
-//	1    high half: the object that is held; low half: the lock's token, or the permits. Or
+//	1    high half: the object that is held; low half: the lock's turn, or the permits. Or
 //	     the tag of a task that the strand runs: a caller that waits for it can't go on either
 //	2    the object, or the task, that is waited for
 //	3    the goroutine

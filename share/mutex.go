@@ -30,7 +30,9 @@ import (
 // # Invariants
 //
 //   - Handed implies an owner. A free word is neither handed nor wanted.
-//   - (epoch, turn) never repeats and never decreases: it is the token.
+//   - (epoch, turn) never repeats and never decreases: it is the token. While somebody has the
+//     lock the epoch may grow all the same, by one who found the owner before dead and was
+//     overtaken: so a state is compared with a token by its turn alone.
 //   - heir names a process only while its head claims, or when it is dead.
 //   - heir is granted only while the lock has an owner, or when an heir or an owner died.
 //
@@ -56,13 +58,13 @@ import (
 // owner releases or hands over, or dies. Releasing takes the waiters flag away and wakes one.
 // The one that is woken sets the flag again when it acquires or sleeps, as it can't
 // know whether there are others. If it gives up, it wakes another one or sets the flag,
-// depending on whether it leaves a free word. If it, or who was to wake it, is killed, every sleeper is woken by
-// that death. Handing over wakes all, as only one of them can go on.
+// depending on whether it leaves a free word. If it, or who was to wake it, is killed, every
+// sleeper is woken by that death. Handing over wakes all, as only one of them can go on.
 //
 // An owner that sees wanted hands over to the heir. It grants first, so that the heir
 // which gives up knows: it withdraws its claim, and if that was granted it waits for what
-// is coming, without regard to its context. The owner can't be held up between the
-// two, only killed, and then the heir is woken and finds it dead.
+// is coming, without regard to its context. Between the two the owner can be killed, and then the
+// heir is woken and finds it dead; or stopped, and then the heir waits for it, as all do.
 //
 // # Deaths
 //

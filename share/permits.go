@@ -29,8 +29,8 @@ import (
 // # Ownership
 //
 // A participant adds to its own entry under the latch, and takes from it any time.
-// Entries of the dead are cleared, or taken over, under the latch. Posted grows any time, and shrinks under
-// the latch.
+// Entries of the dead are cleared, or taken over, under the latch. Posted grows any time, and
+// shrinks under the latch.
 //
 // # Commits
 //

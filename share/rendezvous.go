@@ -48,8 +48,7 @@ import (
 //
 // Waiters sleep on state, whose low half changes when the generation ends or breaks; when
 // the latch was given up after that all are woken, or, if who did it was killed before, by
-// that death. A waiter
-// looks for dead parties under the latch before it first sleeps and after every death: one
+// that death. A waiter looks for dead parties under the latch before it first sleeps and after every death: one
 // that finds one breaks the barrier. So somebody does, unless nobody waits.
 //
 // # Deaths
@@ -417,8 +416,10 @@ func (r *rendezvous) breakUp() {
 
 // stayAway breaks the barrier for one who will not arrive, unless all have come without it.
 func (r *rendezvous) stayAway(ctx context.Context) {
+	gen := number(r.state.Load())
 	breakUp := func() {
-		if id := owner(r.state.Load()); id == 0 || !r.mem.Alive(id) {
+		s := r.state.Load()
+		if id := owner(s); number(s) == gen && (id == 0 || !r.mem.Alive(id)) {
 			r.breakUp()
 		}
 	}

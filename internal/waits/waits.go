@@ -41,7 +41,8 @@ func (a Agent) String() string {
 	return fmt.Sprintf("%s %q (goroutine %d)", a.Strand.Kind, a.Strand.Name, a.Goroutine)
 }
 
-// Target is what a goroutine waits for. It is a pointer, the same for all who wait for it.
+// Target is what a goroutine waits for. It can be compared, and is equal for all who wait for
+// the same.
 type Target interface {
 	// Holders are the goroutines of this process of which each could end the wait. If
 	// somebody else could as well, or nobody needs to, known is false. It is called with the table
@@ -226,9 +227,9 @@ func (l look) holders(t Target) holders {
 // that can go on are taken out, until no more are.
 func (l look) stuck(w *Wait) map[uint64]*Wait {
 	set := map[uint64]*Wait{}
-	for todo := []*Wait{w}; len(todo) > 0; {
-		next := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
+	for stack := []*Wait{w}; len(stack) > 0; {
+		next := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
 		if set[next.agent.Goroutine] != nil {
 			continue
 		}
@@ -236,7 +237,7 @@ func (l look) stuck(w *Wait) map[uint64]*Wait {
 		for _, t := range next.targets {
 			for _, g := range l.holders(t).goroutines {
 				if other := table.waits[g]; other != nil {
-					todo = append(todo, other)
+					stack = append(stack, other)
 				}
 			}
 		}
