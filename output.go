@@ -40,7 +40,8 @@ func (w *tailWriter) bytes() []byte {
 type prefixWriter struct {
 	prefix string
 	out    backlog
-	ended  chan struct{} // nil: who calls Write asks whether it is full. Else Write waits until this is closed
+	ended  chan struct{} // nil: who calls Write asks whether it is full. Else Write waits while it is, until this is closed
+	less   chan struct{} // room for one: Write is to look again, where it waits
 	gaveUp chan struct{} // closed: what comes now is thrown away
 
 	mu   sync.Mutex
@@ -56,13 +57,17 @@ const fullLines = 64 << 10
 // newPrefixWriter makes one that writes to w, with mu held, and calls room when it may
 // be full no more.
 func newPrefixWriter(w io.Writer, mu *sync.Mutex, prefix string, room func()) *prefixWriter {
-	p := &prefixWriter{prefix: prefix, gaveUp: make(chan struct{})}
+	p := &prefixWriter{prefix: prefix, gaveUp: make(chan struct{}), less: make(chan struct{}, 1)}
 	p.out.what, p.out.do = "writing a worker's output", func(line []byte) {
 		full := p.out.size()+len(line) >= fullLines
 		mu.Lock()
 		w.Write(line) // if nobody can read it, there is nobody to tell
 		mu.Unlock()
 		if full {
+			select {
+			case p.less <- struct{}{}:
+			default: // it will look
+			}
 			room()
 		}
 	}
@@ -86,13 +91,14 @@ func (w *prefixWriter) Full() bool { return w.out.size() >= fullLines && !w.hasG
 
 // Write implements io.Writer.
 func (w *prefixWriter) Write(p []byte) (int, error) {
-	if w.ended != nil && w.Full() {
-		if idle := w.out.whenIdle(); idle != nil {
-			select {
-			case <-idle:
-			case <-w.ended:
-			}
+	for w.ended != nil && w.Full() {
+		select {
+		case <-w.less:
+			continue
+		case <-w.gaveUp:
+		case <-w.ended:
 		}
+		break
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
