@@ -16,9 +16,7 @@ import (
 //
 //	0–2  latch
 //	3    posted: how many there are beyond those it was made with, signed
-//	4    change, low half: bit 0 somebody may sleep on it; bits 1–31 count what may
-//	     have made permits available
-//	5    heir: the participant that is next, 0 if none
+//	4–5  line of those who wait for permits
 //	6–   roster; an entry's low half is the number of permits that the participant holds
 //
 // # Invariants
@@ -40,11 +38,8 @@ import (
 //
 // # Wake argument
 //
-// Each process has one head at a time that waits (see gate). It sets the flag in change,
-// then adds up, then sleeps on that value of change. Release and post change the facts, then
-// look at the flag; if it is set, they take it away, count, and wake everybody. In the
-// one order of all this either the head adds up after the facts changed, or the other
-// sees the flag after it was set. A death wakes all, and they add up again.
+// See line. Release and post change the facts and then wake everybody, as one may want more
+// permits than another.
 //
 // # Deaths
 //
@@ -52,7 +47,6 @@ import (
 //	holding permits                   them available: whoever needs them clears the entry
 //	holding the latch                 a latch to take over, and facts that are true
 //	having released, before waking    all are awake by that death
-//	being heir                        an heir that is dead, and may be replaced
 //	consuming                         the permits gone, if posted was changed
 //
 // # Fairness and cost
@@ -68,14 +62,13 @@ import (
 //
 // Sums are made in 64 bits from 32, and made-up entries belong to the dead.
 type permits struct {
-	latch        mutex
-	posted       cell.Word
-	change, heir cell.Word
-	roster       roster
-	mem          cell.Extender
-	me           cell.ID
-	gate         gate
-	made         int64 // with how many
+	latch  mutex
+	posted cell.Word
+	line   line
+	roster roster
+	mem    cell.Extender
+	me     cell.ID
+	made   int64 // with how many
 }
 
 var errTooManyHeld = errors.New("this process would hold more than 4294967295 permits")
@@ -83,9 +76,9 @@ var errTooManyHeld = errors.New("this process would hold more than 4294967295 pe
 // newPermits is the semaphore in the words of an object, with two words for gates.
 func newPermits(made int, mem cell.Extender, words []cell.Word, local cell.Memory, gates [2]cell.Word) *permits {
 	p := &permits{
-		latch:  newMutex(mem, words, local, gates[0]),
-		posted: words[3], change: words[4], heir: words[5],
-		mem: mem, me: mem.Self(), gate: gate{gates[1], local}, made: int64(made),
+		latch: newMutex(mem, words, local, gates[0]), posted: words[3],
+		line: line{change: words[4], heir: words[5], mem: mem, me: mem.Self(), gate: gate{gates[1], local}},
+		mem:  mem, me: mem.Self(), made: int64(made),
 	}
 	p.roster.init(mem, words[6], words[7:])
 	return p
@@ -127,7 +120,7 @@ func (p *permits) bury() {
 // take takes n permits if they are there and it is this participant's turn. The latch
 // is held.
 func (p *permits) take(n int64, head bool) (bool, error) {
-	if h := owner(p.heir.Load()); h != 0 && !(h == p.me && head) && p.mem.Alive(h) {
+	if !p.line.turn(head) {
 		return false, nil
 	}
 	if p.limit()-p.sum() < n {
@@ -178,49 +171,18 @@ func (p *permits) tryNow(n int64) bool {
 
 // wait takes n permits when it can.
 func (p *permits) wait(ctx context.Context, n int64) error {
-	began := p.mem.Now()
-	if err := p.gate.enter(ctx); err != nil {
-		return err
-	}
-	defer p.gate.leave()
-	for {
-		deaths := p.mem.Watch()
-		c := p.change.Load()
-		if asleep := c | 1; c != asleep {
-			if !p.change.CompareAndSwap(c, asleep) {
-				continue
-			}
-			c = asleep
+	return p.line.wait(ctx, func(long bool) (bool, error) {
+		g, err := p.latch.lock(ctx)
+		if err != nil {
+			return false, err
 		}
-		ok, err := p.takeAsHead(ctx, n, began)
-		if err == nil && !ok {
-			err = p.mem.Wait(ctx, p.change, uint32(c), deaths)
+		defer p.latch.unlock(g.token, false)
+		ok, err := p.take(n, true)
+		if !ok && err == nil && long {
+			p.line.claim()
 		}
-		if ok || err != nil {
-			if p.heir.CompareAndSwap(owned(p.me), 0) {
-				p.signal()
-			}
-			return err
-		}
-	}
-}
-
-// takeAsHead takes n permits if it can, or becomes the heir if it has waited for long.
-func (p *permits) takeAsHead(ctx context.Context, n int64, began time.Duration) (bool, error) {
-	g, err := p.latch.lock(ctx)
-	if err != nil {
-		return false, err
-	}
-	defer p.latch.unlock(g.token, false)
-	if ok, err := p.take(n, true); ok || err != nil {
 		return ok, err
-	}
-	if p.mem.Now()-began >= patience {
-		if h := owner(p.heir.Load()); h == 0 || !p.mem.Alive(h) {
-			p.heir.Store(owned(p.me))
-		}
-	}
-	return false, nil
+	})
 }
 
 // release gives back n permits that this participant holds.
@@ -228,7 +190,7 @@ func (p *permits) release(n int64) {
 	if e, ok := p.roster.hasMine(); ok {
 		add(e, p.me, -uint64(n))
 	}
-	p.signal()
+	p.line.signal(cell.All)
 }
 
 // post makes n permits more.
@@ -239,7 +201,7 @@ func (p *permits) post(n int64) {
 			break
 		}
 	}
-	p.signal()
+	p.line.signal(cell.All)
 }
 
 // consume makes n permits of those that this participant holds go for ever.
@@ -261,18 +223,4 @@ func (p *permits) consume(ctx context.Context, n int64) error {
 	}
 	add(e, p.me, -uint64(n))
 	return nil
-}
-
-// signal makes those who wait look again.
-func (p *permits) signal() {
-	for {
-		c := p.change.Load()
-		if c&1 == 0 {
-			return
-		}
-		if p.change.CompareAndSwap(c, (c+2)&^1&(1<<32-1)) {
-			p.mem.Wake(p.change, cell.All)
-			return
-		}
-	}
 }
