@@ -38,7 +38,7 @@ var layers = []layer{
 		"an adapter: it knows the leaves below, and no command line"},
 	{"", []string{"/internal/atexit", "/internal/child", "/internal/link", "/internal/strand", "/internal/waits", "/internal/wire"}, []string{"golang.org/x/sync"},
 		"the front door is imported by everybody: what it needs of the system it asks of the layers below"},
-	{"/share", []string{"/internal/atexit", "/internal/cell", "/internal/race", "/internal/space", "/internal/strand", "/internal/waits"}, nil,
+	{"/share", []string{"/internal/atexit", "/internal/cell", "/internal/race", "/internal/space", "/internal/strand", "/internal/waits", "/internal/wire"}, nil,
 		"algorithms over cells: what they stand on is below, and who uses them above"},
 	{"/sched", nil, nil,
 		"policies are pure: state, event and time in, decisions out"},

@@ -40,7 +40,7 @@ func (s *Space) Barrier(name string, parties int, action func(ctx context.Contex
 	if parties < 1 || parties > maxParties {
 		return nil, fmt.Errorf("share: barrier %q of %d parties: give a number from 1 to %d", name, parties, maxParties)
 	}
-	b, err := open(s.space, kindBarrier, name, params{uint64(parties)}, makeBarrier)
+	b, err := open(s.space, kindBarrier, name, params{uint64(parties)}, sure(makeBarrier))
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ func (s *Space) Condition(name string, lock *Lock) (*Condition, error) {
 	default:
 		l = &lockOf{lock.l, params{1, fingerprint(lock.l.name)}}
 	}
-	c, err := open(s.space, kindCondition, name, l.params, l.makeCondition)
+	c, err := open(s.space, kindCondition, name, l.params, sure(l.makeCondition))
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func (s *space) conditionLock(name string) (*lock, error) {
 	if err := s.check(kindCondition, name); err != nil {
 		return nil, err
 	}
-	l, err := find(s, kindConditionLock, reserved+name, none, makeLock)
+	l, err := find(s, kindConditionLock, reserved+name, none, sure(makeLock))
 	if err != nil {
 		return nil, fmt.Errorf("share: open the lock of condition %q of %v: %w", name, s, err)
 	}

@@ -20,7 +20,7 @@ type event struct {
 
 // Event opens the event of that name, or makes it, not set.
 func (s *Space) Event(name string) (*Event, error) {
-	e, err := open(s.space, kindEvent, name, none, makeEvent)
+	e, err := open(s.space, kindEvent, name, none, sure(makeEvent))
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ type address struct {
 	Name       string `json:",omitzero"`
 	Params     params `json:",omitzero"`
 	Lock       string `json:",omitzero"` // of a condition that has not its own
+	Second     bool   `json:",omitzero"` // the second end of a pipe
 }
 
 var errUnnamed = errors.New("it is in a local space, which no other process can open: use share.Open or share.New")
@@ -73,7 +74,7 @@ func receive[T thing](data []byte, k kind, make func(o object) T) (T, error) {
 	if err != nil {
 		return zero, err
 	}
-	return open(s, a.Kind, a.Name, a.Params, make)
+	return open(s, a.Kind, a.Name, a.Params, sure(make))
 }
 
 // Handles that travel.

@@ -68,6 +68,7 @@ type hold struct {
 	strand    *strand.Strand
 	goroutine uint64
 	lost      atomic.Bool // it was taken back from an ended strand
+	item      *catch      // of a queue
 
 	// Guarded by the keeper's mutex.
 	prev, next *hold
@@ -97,13 +98,18 @@ type keeper struct {
 // add notes a hold of ctx's strand.
 func (k *keeper) add(ctx context.Context, of holdable, n int64) *hold {
 	h := newHold(ctx, of, n)
+	k.note(ctx, h)
+	return h
+}
+
+// note lists a hold of ctx's strand.
+func (k *keeper) note(ctx context.Context, h *hold) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.list(h)
 	if strand.From(ctx) != h.strand { // as in holder.recheck
 		h.strand = nil
 	}
-	return h
 }
 
 func newHold(ctx context.Context, of holdable, n int64) *hold {

@@ -33,7 +33,7 @@ type lock struct {
 
 // Lock opens the lock of that name, or makes it.
 func (s *Space) Lock(name string) (*Lock, error) {
-	l, err := open(s.space, kindLock, name, none, makeLock)
+	l, err := open(s.space, kindLock, name, none, sure(makeLock))
 	if err != nil {
 		return nil, err
 	}

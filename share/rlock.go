@@ -27,7 +27,7 @@ var ErrNoStrand = errors.New("the context carries no strand: use the one that Ma
 
 // RLock opens the re-entrant lock of that name, or makes it.
 func (s *Space) RLock(name string) (*RLock, error) {
-	l, err := open(s.space, kindRLock, name, none, makeRLock)
+	l, err := open(s.space, kindRLock, name, none, sure(makeRLock))
 	if err != nil {
 		return nil, err
 	}

@@ -56,7 +56,7 @@ func openSemaphore(s *space, k kind, name string, n int) (*semaphore, error) {
 	if n < 0 || n > maxPermits {
 		return nil, fmt.Errorf("share: %v %q with %d permits: give a number from 0 to %d", k, name, n, maxPermits)
 	}
-	return open(s, k, name, params{uint64(n)}, makeSemaphore(k))
+	return open(s, k, name, params{uint64(n)}, sure(makeSemaphore(k)))
 }
 
 func makeSemaphore(k kind) func(o object) *semaphore {

@@ -80,10 +80,16 @@ const (
 	kindRegister
 	kindSleepers
 	kindSpace // no object: for messages
+	kindQueue
+	kindStack
+	kindPriorityQueue
+	kindJoinableQueue
+	kindPipe // one way of a pipe
 )
 
 var kindNames = [...]string{
 	"nothing", "lock", "rlock", "semaphore", "bounded semaphore", "event", "condition", "lock of condition", "barrier", "register", "sleepers", "space",
+	"queue", "stack", "priority queue", "joinable queue", "pipe",
 }
 
 // String is the kind in words.
@@ -210,7 +216,7 @@ const maxName = 90
 const reserved = "*"
 
 // open is the one thing of that name in this process.
-func open[T thing](s *space, k kind, name string, p params, make func(o object) T) (T, error) {
+func open[T thing](s *space, k kind, name string, p params, make func(o object) (T, error)) (T, error) {
 	var zero T
 	if err := s.check(k, name); err != nil {
 		return zero, err
@@ -235,7 +241,12 @@ func (s *space) check(k kind, name string) error {
 
 func unprintable(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }
 
-func find[T thing](s *space, k kind, name string, p params, make func(o object) T) (T, error) {
+// sure is for what can be made without fail.
+func sure[T thing](make func(o object) T) func(object) (T, error) {
+	return func(o object) (T, error) { return make(o), nil }
+}
+
+func find[T thing](s *space, k kind, name string, p params, make func(o object) (T, error)) (T, error) {
 	var zero T
 	waits.Arm()
 	s.mu.Lock()
@@ -253,7 +264,10 @@ func find[T thing](s *space, k kind, name string, p params, make func(o object) 
 	if err != nil {
 		return zero, err
 	}
-	t := make(object{s, k, name, p, words, index})
+	t, err := make(object{s, k, name, p, words, index})
+	if err != nil {
+		return zero, err
+	}
 	if s.things == nil {
 		s.things = map[string]thing{}
 	}
@@ -280,6 +294,10 @@ func (k kind) describe(p params) string {
 		return fmt.Sprintf("%v of %d permits", k, p[0])
 	case kindBarrier:
 		return fmt.Sprintf("%v of %d parties", k, p[0])
+	case kindQueue, kindStack, kindPriorityQueue, kindPipe:
+		return fmt.Sprintf("%v of capacity %d", k, p[0])
+	case kindJoinableQueue:
+		return fmt.Sprintf("%v of capacity %d, with %d items in hand at most and %d attempts", k, p[0], low(p[1]), p[1]>>32)
 	case kindCondition:
 		if p[0] == 0 {
 			return "condition with a lock of its own"

@@ -1,0 +1,429 @@
+package share
+
+import (
+	"context"
+	"errors"
+
+	"github.com/brood-go/brood/internal/cell"
+	"github.com/brood-go/brood/internal/wire"
+)
+
+// parcel is an item as it lies in a slot: bytes, and meta, which says what they are.
+//
+//	bits 0–39   how many bytes
+//	bits 40–55  the number of the type
+//	bits 56–63  the kind of encoding
+type parcel struct {
+	meta uint64
+	prio uint64
+	data []byte
+}
+
+const (
+	lengthBits = 40
+	lengthMask = 1<<lengthBits - 1
+	typeBits   = 16
+)
+
+func metaOf(kind wire.Kind, number uint64, length int) uint64 {
+	return uint64(kind)<<(lengthBits+typeBits) | number<<lengthBits | uint64(length)
+}
+
+func (p *parcel) length() uint64        { return p.meta & lengthMask }
+func (p *parcel) kind() wire.Kind       { return wire.Kind(p.meta >> (lengthBits + typeBits)) }
+func (p *parcel) typeNumber() uint64    { return p.meta >> lengthBits & (1<<typeBits - 1) }
+func (p *parcel) fits(r *rules) bool    { return p.length() <= uint64(r.inline) }
+func (p *parcel) isApart(r *rules) bool { return !p.fits(r) }
+
+// catch is an item that was taken out of the order.
+type catch struct {
+	parcel
+	n     uint64 // the slot
+	slot  *slot
+	state uint64 // as it was left
+	seq   uint64
+}
+
+func (c *catch) attempt() int { return int(low(c.state) / slotAttempt) }
+
+// room is a slot to fill; none if there is no room, or if it is another one's turn.
+func (d *depot) room(head bool) (n uint64, s *slot, err error) {
+	if err := d.ended(d.status.Load()); err != nil {
+		return 0, nil, err
+	}
+	switch {
+	case d.gone(hasReceived):
+		return 0, nil, errGone
+	case !d.hasRoom() || !d.putters.turn(head):
+		return 0, nil, nil
+	}
+	return d.obtain()
+}
+
+// load writes a small item into a slot that room gave.
+func (d *depot) load(s *slot, p *parcel) {
+	s.meta.Set(p.meta)
+	for i := 0; i < len(p.data); i += 8 {
+		s.words(i / 8).Set(word(p.data[i:]))
+	}
+}
+
+// word is up to eight bytes as a word.
+func word(b []byte) (v uint64) {
+	if len(b) >= 8 {
+		return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 | uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+	}
+	for i, c := range b {
+		v |= uint64(c) << (i * 8)
+	}
+	return v
+}
+
+// publish makes what is in a slot that room gave an item.
+func (d *depot) publish(n uint64, s *slot, prio uint64) {
+	seq := d.desk.puts.Load() + 1
+	d.desk.puts.Set(seq)
+	s.seq.Set(seq)
+	s.prio.Set(prio)
+	d.insert(n, s)
+	d.commit(s, slotReady)
+	d.due.getters++
+}
+
+// put puts a small item if there is room, and leaves. Long: or claims to be next.
+func (d *depot) put(token uint64, p *parcel, head, long bool) (bool, error) {
+	n, s, err := d.room(head)
+	if n != 0 {
+		d.load(s, p)
+		d.publish(n, s, p.prio)
+	} else if long && err == nil {
+		d.putters.claim()
+	}
+	if !d.leave(token) {
+		return false, cell.ErrClosed
+	}
+	return n != 0, err
+}
+
+// reserve takes a slot for a large item, and leaves.
+func (d *depot) reserve(token uint64, p *parcel, head, long bool) (n uint64, s *slot, err error) {
+	n, s, err = d.room(head)
+	if n != 0 {
+		s.meta.Set(p.meta)
+		s.pages.Set(max(s.pages.Load(), p.length()))
+		tally(d.desk.reserved, 1)
+		d.commit(s, owned(d.me)|slotFilling)
+	} else if long && err == nil {
+		d.putters.claim()
+	}
+	if !d.leave(token) {
+		return 0, nil, cell.ErrClosed
+	}
+	return n, s, err
+}
+
+// deliver writes a large item into the slot that was reserved for it, and makes it an item. The
+// context does not count any more: it is there, or nothing of it is.
+func (d *depot) deliver(ctx context.Context, n uint64, s *slot, p *parcel) error {
+	err := d.bulk.WriteBulk(s.index, p.data)
+	token, lerr := d.enter(context.WithoutCancel(ctx))
+	if lerr != nil {
+		return lerr
+	}
+	if s.state.Load() != owned(d.me)|slotFilling {
+		d.leave(token)
+		return errDepot
+	}
+	tally(d.desk.reserved, -1)
+	if err == nil {
+		err = d.ended(d.status.Load())
+	}
+	if err == nil {
+		d.publish(n, s, p.prio)
+	} else {
+		d.release(n, s)
+		d.due.putters++
+	}
+	if !d.leave(token) {
+		return cell.ErrClosed
+	}
+	return err
+}
+
+// next is the first item that is ready, and stays in its place; none if there is none, or if it
+// is another one's turn. Own says that the caller has items in hand: it does not wait for
+// those of others to come back.
+func (d *depot) next(head, own bool) (n uint64, s *slot, err error) {
+	status := d.status.Load()
+	if status&isAborted != 0 {
+		return 0, nil, d.ended(status)
+	}
+	held := d.desk.held.Load()
+	for again := false; ; again = true {
+		if n = d.desk.first.Load(); n == 0 {
+			break
+		}
+		if s = d.at(n); s != nil && s.state.Load()&(slotCode|^uint64(1<<32-1)) == slotReady {
+			if held >= d.rules.hands || !d.getters.turn(head) {
+				return 0, nil, nil
+			}
+			return n, s, nil
+		}
+		if again {
+			return 0, nil, errDepot
+		}
+		d.rebuild()
+	}
+	switch {
+	case status&isClosed != 0 && (held == 0 || own):
+		return 0, nil, errShut
+	case d.gone(hasSent):
+		return 0, nil, errGone
+	}
+	return 0, nil, nil
+}
+
+// unload copies a small item out of its slot, into p's data if it has the room.
+func (d *depot) unload(s *slot, p *parcel) {
+	n := int(p.length())
+	if cap(p.data) < n+8 {
+		p.data = make([]byte, n+8)
+	}
+	b := p.data[:cap(p.data)]
+	for i := 0; i < n; i += 8 {
+		v := s.words(i / 8).Load()
+		b[i], b[i+1], b[i+2], b[i+3] = byte(v), byte(v>>8), byte(v>>16), byte(v>>24)
+		b[i+4], b[i+5], b[i+6], b[i+7] = byte(v>>32), byte(v>>40), byte(v>>48), byte(v>>56)
+	}
+	p.data = b[:n]
+}
+
+// get takes the next item, if there is one, and leaves: a small one wholly, of a large one the slot,
+// which fetch reads. Long: or claims to be next.
+func (d *depot) get(token uint64, c *catch, head, long, own bool) (bool, error) {
+	n, s, err := d.next(head, own)
+	if n != 0 {
+		err = d.take(n, s, c)
+	} else if long && err == nil {
+		d.getters.claim()
+	}
+	if !d.leave(token) {
+		return false, cell.ErrClosed
+	}
+	return n != 0 && err == nil, err
+}
+
+// take takes an item that next gave out of the order.
+func (d *depot) take(n uint64, s *slot, c *catch) error {
+	c.n, c.slot, c.seq = n, s, s.seq.Load()
+	c.meta, c.prio = s.meta.Load(), s.prio.Load()
+	apart := !c.fits(&d.rules)
+	if apart && d.bulk == nil {
+		return errDepot
+	}
+	marks := s.state.Load() & slotMarks
+	if !apart && d.forget == nil {
+		d.unload(s, &c.parcel)
+	}
+	d.remove(s)
+	d.due.putters++
+	tally(d.desk.gets, 1)
+	switch {
+	case d.rules.attempts > 0:
+		c.state = owned(d.me) | (marks + slotAttempt) | slotTaken
+	case apart:
+		c.state = owned(d.me) | marks | slotReading
+	default:
+		c.state = slotFree
+		d.release(n, s)
+		return nil
+	}
+	tally(d.desk.held, 1)
+	d.commit(s, c.state)
+	return nil
+}
+
+// fetch reads a large item. If it is handed over by that, its slot is free afterwards.
+func (d *depot) fetch(ctx context.Context, c *catch) error {
+	var err error
+	c.data, err = d.bulk.ReadBulk(c.slot.index, int64(c.length()))
+	if c.state&slotCode != slotReading {
+		return err
+	}
+	token, lerr := d.enter(context.WithoutCancel(ctx))
+	if lerr != nil {
+		return lerr
+	}
+	mine := c.slot.state.Load() == c.state
+	if mine {
+		d.letGo(c.n, c.slot)
+	}
+	if !d.leave(token) {
+		return cell.ErrClosed
+	}
+	if !mine {
+		return errDepot
+	}
+	return err
+}
+
+// letGo frees the slot of an item that was in somebody's hands.
+func (d *depot) letGo(n uint64, s *slot) {
+	if d.desk.held.Load() >= d.rules.hands {
+		d.due.getters++
+	}
+	tally(d.desk.held, -1)
+	d.release(n, s)
+	d.lessUnfinished()
+}
+
+// lessUnfinished wakes who may have waited for there being less to do.
+func (d *depot) lessUnfinished() {
+	if d.desk.held.Load() == 0 && d.desk.ready.Load() == 0 {
+		d.due.joiners++
+		d.due.failers++
+		if d.status.Load()&isClosed != 0 {
+			d.due.getters = cell.All
+		}
+	}
+}
+
+// errNotInHand says that an item is no longer the caller's.
+var errNotInHand = errors.New("it is not in this process's hands any more")
+
+// giveBack puts an item that was in somebody's hands back into its old place, or to those that
+// failed.
+func (d *depot) giveBack(n uint64, s *slot, state uint64, unreadable bool) {
+	marks := low(state) &^ (slotCode | slotWasFailed)
+	if d.desk.held.Load() >= d.rules.hands {
+		d.due.getters++
+	}
+	tally(d.desk.held, -1)
+	failed := d.rules.attempts > 0 && (state&slotWasFailed != 0 || unreadable || marks/slotAttempt >= d.rules.attempts)
+	if d.status.Load()&isAborted != 0 {
+		d.release(n, s)
+		return
+	}
+	if !failed {
+		d.insert(n, s)
+		d.commit(s, marks|slotReady)
+		d.due.getters++
+		return
+	}
+	if unreadable {
+		marks |= slotUnreadable
+	}
+	s.next.Set(0)
+	if t := d.at(d.desk.lastFailed.Load()); t != nil {
+		t.next.Set(n)
+	} else {
+		d.desk.firstFailed.Set(n)
+	}
+	d.desk.lastFailed.Set(n)
+	tally(d.desk.failed, 1)
+	d.commit(s, marks|slotFailed)
+	d.due.failers++
+	d.lessUnfinished()
+}
+
+// takeFailed takes the item that failed first, if there is one. It may be the end of them all.
+func (d *depot) takeFailed(c *catch) (bool, error) {
+	status := d.status.Load()
+	if status&isAborted != 0 {
+		return false, d.ended(status)
+	}
+	n := d.desk.firstFailed.Load()
+	s := d.at(n)
+	if s == nil || s.state.Load()&slotCode != slotFailed {
+		if n != 0 {
+			d.rebuild()
+			return false, errDepot
+		}
+		if status&isClosed != 0 && d.unfinished() == 0 {
+			return false, errShut
+		}
+		return false, nil
+	}
+	next := s.next.Load()
+	d.desk.firstFailed.Set(next)
+	if next == 0 {
+		d.desk.lastFailed.Set(0)
+	}
+	tally(d.desk.failed, -1)
+	tally(d.desk.held, 1)
+	c.n, c.slot, c.seq, c.meta, c.prio = n, s, s.seq.Load(), s.meta.Load(), s.prio.Load()
+	if c.fits(&d.rules) && d.forget == nil {
+		d.unload(s, &c.parcel)
+	}
+	c.state = owned(d.me) | s.state.Load()&(slotMarks) | slotWasFailed | slotTaken
+	d.commit(s, c.state)
+	return true, nil
+}
+
+// unfinished is how many items were put and are not done.
+func (d *depot) unfinished() uint64 {
+	return d.desk.ready.Load() + d.desk.held.Load() + d.desk.failed.Load()
+}
+
+// abort ends everything at once: what waits is dropped. It returns the text that the others
+// will read.
+func (d *depot) abort(text string) string {
+	reason, err := d.write(text)
+	if err != nil {
+		reason = 0 // there is no room for a text
+	}
+	d.desk.reason.Set(reason)
+	d.finish(isClosed | isAborted)
+	for n := uint64(1); ; n++ {
+		s := d.at(n)
+		if s == nil {
+			break
+		}
+		if code := s.state.Load() & slotCode; code == slotReady || code == slotFailed {
+			d.release(n, s)
+		}
+	}
+	d.rebuild()
+	return d.text(reason)
+}
+
+// use says that this process sends, or receives.
+func (d *depot) use(ctx context.Context, bit uint64) error {
+	token, err := d.enter(ctx)
+	if err != nil {
+		return err
+	}
+	w, err := d.users.mine()
+	if err == nil {
+		if e := w.Load(); e&bit == 0 {
+			w.Store(e | bit)
+		}
+		if s := d.status.Load(); s&bit == 0 {
+			d.status.Store(s | bit)
+		}
+	}
+	d.widowed = d.anyGone()
+	if !d.leave(token) {
+		return cell.ErrClosed
+	}
+	return err
+}
+
+// anyGone reports whether one side of a pipe is gone. Only then is it worth asking which one.
+func (d *depot) anyGone() bool {
+	d.widowed = true
+	return d.gone(hasSent) || d.gone(hasReceived)
+}
+
+// gone reports whether there were processes that sent, or received, and none of them lives.
+func (d *depot) gone(bit uint64) bool {
+	if !d.widowed || d.status.Load()&bit == 0 {
+		return false
+	}
+	for _, w := range d.users.entries() {
+		if e := w.Load(); e&bit != 0 && d.mem.Alive(owner(e)) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,210 @@
+package share
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync/atomic"
+)
+
+// End is one end of a pipe: what is sent into the one end is received from the other, in order.
+// An end may be used by several goroutines and processes; each item is received once.
+//
+// When the other end is closed, or every process that has used it has died or left the space, what
+// was sent is still received, and then the error matches ErrClosed.
+type End[T any] struct{ e *end[T] }
+
+// end is an End in this process.
+type end[T any] struct {
+	name            string
+	second, oneWay  bool
+	out, in         *typed[T] // nil: this end does not send, or does not receive
+	sends, receives atomic.Bool
+	closed          atomic.Bool
+}
+
+// PipeOptions say how a pipe works. All who open it give the same.
+type PipeOptions struct {
+	Capacity int  // how many items may be on their way, in each direction. Default: 16
+	OneWay   bool // the first end sends, and the second one receives. Default: both do both
+}
+
+// oneWayBit in a parameter tells a pipe that goes one way.
+const oneWayBit = 1 << 32
+
+// NewPipe opens the pipe of that name in a space, or makes it, and returns its two ends. An end is
+// used as soon as somebody sends into it or receives from it, or has been sent it in an argument.
+func NewPipe[T any](s *Space, name string, o PipeOptions) (a, b *End[T], err error) {
+	if o.Capacity == 0 {
+		o.Capacity = 16
+	}
+	if o.Capacity < 1 || o.Capacity > MaxCapacity {
+		return nil, nil, fmt.Errorf("share: pipe %q of capacity %d: give a number from 1 to %d, or 0 for the default", name, o.Capacity, MaxCapacity)
+	}
+	first, err := newEnd[T](s.space, name, o, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	second, err := newEnd[T](s.space, name, o, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &End[T]{first}, &End[T]{second}, nil
+}
+
+func newEnd[T any](s *space, name string, o PipeOptions, second bool) (*end[T], error) {
+	p := params{uint64(o.Capacity), defaultHands}
+	if o.OneWay {
+		p[1] |= oneWayBit
+	}
+	there, err := openTyped[T](s, kindPipe, name, p)
+	if err != nil {
+		return nil, err
+	}
+	e := &end[T]{name: name, second: second, oneWay: o.OneWay, out: there}
+	if !o.OneWay {
+		if e.in, err = backOf[T](s, name, p); err != nil {
+			return nil, err
+		}
+	}
+	if second {
+		e.out, e.in = e.in, e.out
+	}
+	return e, nil
+}
+
+// backOf is the way back of a duplex pipe.
+func backOf[T any](s *space, name string, p params) (*typed[T], error) {
+	q, err := find(s, kindPipe, reserved+name+" back", p, makeQueue)
+	if err == nil {
+		var t *typed[T]
+		if t, err = typedAs[T](q); err == nil {
+			return t, nil
+		}
+	}
+	return nil, fmt.Errorf("share: open the way back of pipe %q of %v: %w", name, s, err)
+}
+
+var (
+	errSendsOnly    = errors.New("share: this end of a one-way pipe only sends")
+	errReceivesOnly = errors.New("share: this end of a one-way pipe only receives")
+	errEndClosed    = shutError("this end of the pipe is closed")
+)
+
+// use notes once that this process has a part in a direction.
+func (e *end[T]) use(ctx context.Context, t *typed[T], done *atomic.Bool, bit uint64) error {
+	if done.Load() {
+		return nil
+	}
+	if err := t.use(ctx, bit); err != nil {
+		return t.fail("use", err)
+	}
+	done.Store(true)
+	return nil
+}
+
+func (e *end[T]) sending(ctx context.Context) (*typed[T], error) {
+	switch {
+	case e == nil:
+		return nil, errNothing
+	case e.out == nil:
+		return nil, errReceivesOnly
+	case e.closed.Load():
+		return nil, e.out.fail("send into", errEndClosed)
+	}
+	return e.out, e.use(ctx, e.out, &e.sends, hasSent)
+}
+
+func (e *end[T]) receiving(ctx context.Context) (*typed[T], error) {
+	switch {
+	case e == nil:
+		return nil, errNothing
+	case e.in == nil:
+		return nil, errSendsOnly
+	case e.closed.Load():
+		return nil, e.in.fail("receive from", errEndClosed)
+	}
+	return e.in, e.use(ctx, e.in, &e.receives, hasReceived)
+}
+
+// Send sends an item, and waits for room as long as ctx lets it. If nobody is left who could
+// receive it, the error matches ErrClosed.
+func (e *End[T]) Send(ctx context.Context, v T) error {
+	t, err := e.e.sending(ctx)
+	if err != nil {
+		return err
+	}
+	return t.put(ctx, v, 0, how{})
+}
+
+// TrySend sends an item if there is room. Otherwise the error matches ErrFull.
+func (e *End[T]) TrySend(v T) error {
+	t, err := e.e.sending(context.Background())
+	if err != nil {
+		return err
+	}
+	return t.put(context.Background(), v, 0, how{now: true})
+}
+
+// Receive receives the next item, and waits for one as long as ctx lets it. When nothing is left
+// and nobody who could send, the error matches ErrClosed.
+func (e *End[T]) Receive(ctx context.Context) (v T, err error) {
+	t, err := e.e.receiving(ctx)
+	if err != nil {
+		return v, err
+	}
+	var c catch
+	return t.get(ctx, &c, how{})
+}
+
+// TryReceive receives an item if there is one. Otherwise the error matches ErrEmpty, or ErrClosed.
+func (e *End[T]) TryReceive() (v T, err error) {
+	t, err := e.e.receiving(context.Background())
+	if err != nil {
+		return v, err
+	}
+	var c catch
+	return t.get(context.Background(), &c, how{now: true})
+}
+
+// All receives items until nothing is left and nobody who could send. An error is the last thing
+// that it yields, unless it is a *DecodeError.
+func (e *End[T]) All(ctx context.Context) iter.Seq2[T, error] { return untilEnd(ctx, e.Receive) }
+
+// untilEnd gets items until the stream ends.
+func untilEnd[T any](ctx context.Context, get func(context.Context) (T, error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for {
+			v, err := get(ctx)
+			if isEnd(err) || !yield(v, err) {
+				return
+			}
+			if e := new(DecodeError); err != nil && !errors.As(err, &e) {
+				return
+			}
+		}
+	}
+}
+
+// Poll reports whether there is something to be received.
+func (e *End[T]) Poll() bool {
+	mustBe(e.e != nil)
+	return e.e.in != nil && e.e.in.length() > 0
+}
+
+// Close closes this end, for all who have it: the other end receives what was sent, and then
+// nothing more can be sent or received.
+func (e *End[T]) Close() error {
+	if e.e == nil {
+		return errNothing
+	}
+	e.e.closed.Store(true)
+	var errs []error
+	for _, t := range []*typed[T]{e.e.out, e.e.in} {
+		if t != nil {
+			errs = append(errs, t.end("close", nil))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,531 @@
+package share
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync/atomic"
+	"time"
+
+	"github.com/brood-go/brood/internal/cell"
+)
+
+// Queue hands items from those who put them to those who get them, first in, first out, in one
+// process or between processes. At most Cap items wait; who puts one more waits for room.
+//
+// All consumers together get the items in the order in which the producers' calls of Put were
+// completed: those of one producer in its own order. An item that Get has returned is the
+// caller's, and lost if the caller dies: at most once. Until then it is in the
+// queue, whoever dies: a producer in the middle of a Put leaves the whole item or nothing, and
+// what a consumer had in the middle of a Get is there for the next one. A JoinableQueue
+// delivers again what a dead consumer had.
+//
+// In a local space items are handed over as they are, as by a channel. In other spaces they are
+// encoded, as arguments of Funcs are. Items may be large: 64 MiB is no problem, and 4 GiB is the
+// limit.
+//
+// Who puts or gets finds its turn at once, also when others wait, but for one that has waited for
+// 1 ms: that one is next.
+//
+// All methods may be called from any goroutine.
+type Queue[T any] struct{ t *typed[T] }
+
+// The errors of queues. ErrClosed is the end of the stream: the queue was closed and nothing is
+// left in it, or the space was closed by this process.
+var (
+	ErrFull  = errors.New("the queue is full")
+	ErrEmpty = errors.New("the queue is empty")
+)
+
+// shutError is ErrClosed of a queue that was closed, in a space that is not.
+type shutError string
+
+// Error implements error.
+func (e shutError) Error() string { return string(e) }
+
+// Is makes it ErrClosed.
+func (shutError) Is(target error) bool { return target == ErrClosed }
+
+const (
+	errShut = shutError("the queue is closed")
+	errGone = shutError("every process that had the other end has died or left")
+)
+
+// isEnd reports whether an error is the end of the stream, and no failure.
+func isEnd(err error) bool {
+	var e shutError
+	return errors.As(err, &e)
+}
+
+// AbortError is what all get after Abort. In the process that aborted the queue it wraps the
+// error that was given; in others there is its text.
+type AbortError struct {
+	Text string
+	err  error
+}
+
+// Error implements error.
+func (e *AbortError) Error() string { return "it was aborted: " + e.Text }
+
+// Unwrap is the error that Abort was given, in the same process.
+func (e *AbortError) Unwrap() error { return e.err }
+
+// queue is a queue in this process.
+type queue struct {
+	object
+	*depot
+	keeper
+	shelf any // *shelf[T], in a local space
+	types typeNotes
+	cause atomic.Pointer[AbortError] // with which this process aborted it
+}
+
+// MaxCapacity is the largest capacity of a queue, and the most items that may be in the hands of a
+// JoinableQueue's consumers.
+const MaxCapacity = 1 << 18
+
+const (
+	// defaultHands bounds how many large items are being read at a time.
+	defaultHands = 1024
+	// latchPatience is how long who does not wait for an item or for room waits for the latch.
+	latchPatience = time.Second
+)
+
+// pause lets about a microsecond go by without touching what others write: whoever has the latch
+// gets several items through in that time, and the memory that they lie in stays where it is.
+//
+//go:noinline
+func pause() {
+	for range pauseLoops {
+	}
+}
+
+// NewQueue opens the queue of that name in a space, or makes it with a capacity of 1 to
+// MaxCapacity items. All who open it give the same capacity, and in a local space the same type.
+func NewQueue[T any](s *Space, name string, capacity int) (*Queue[T], error) {
+	t, err := openQueue[T](s, kindQueue, name, capacity)
+	if err != nil {
+		return nil, err
+	}
+	return &Queue[T]{t}, nil
+}
+
+func openQueue[T any](s *Space, k kind, name string, capacity int) (*typed[T], error) {
+	if capacity < 1 || capacity > MaxCapacity {
+		return nil, fmt.Errorf("share: %v %q of capacity %d: give a number from 1 to %d", k, name, capacity, MaxCapacity)
+	}
+	return openTyped[T](s.space, k, name, params{uint64(capacity), defaultHands})
+}
+
+func openTyped[T any](s *space, k kind, name string, p params) (*typed[T], error) {
+	q, err := open(s, k, name, p, makeQueue)
+	if err != nil {
+		return nil, err
+	}
+	t, err := typedAs[T](q)
+	if err != nil {
+		return nil, fmt.Errorf("share: open %v: %w", &q.object, err)
+	}
+	return t, nil
+}
+
+// makeQueue makes a queue of any kind. Its parameters may come from another process.
+func makeQueue(o object) (*queue, error) {
+	r := rules{
+		order: firstIn, capacity: max(min(o.params[0], MaxCapacity), 1),
+		hands: max(min(low(o.params[1]), MaxCapacity), 1), inline: maxInline,
+	}
+	switch o.kind {
+	case kindStack:
+		r.order = lastIn
+	case kindPriorityQueue:
+		r.order, r.heap = byPriority, true
+	case kindJoinableQueue:
+		r.attempts = o.params[1] >> 32
+	}
+	var gates [5]cell.Word
+	for i := range gates {
+		gates[i] = o.space.gateWord()
+	}
+	b, _ := o.space.mem.(bulk)
+	d, err := newDepot(o.space.mem, o.words, r, b, &o.space.gates, gates)
+	if err != nil {
+		return nil, err
+	}
+	d.mortal = o.space.name != ""
+	d.pause = pause
+	return &queue{object: o, depot: d}, nil
+}
+
+// Holders implements waits.Target: anybody may put or get an item.
+func (*queue) Holders() (goroutines []uint64, known bool) { return nil, false }
+
+// fail is the error of an operation.
+func (q *queue) fail(what string, err error) error {
+	if e := new(AbortError); errors.As(err, &e) {
+		if own := q.cause.Load(); own != nil && own.Text == e.Text {
+			err = own
+		}
+	}
+	if q.space.closed.Load() && !errors.Is(err, ErrClosed) {
+		err = ErrClosed
+	}
+	return q.failed(what, err)
+}
+
+var pauseLoops = 1000
+
+// how says in what way somebody puts or gets.
+type how struct {
+	now  bool // without waiting for an item or for room
+	head bool // as the head of this process
+	long bool // having waited for long
+	own  bool // with items in hand
+}
+
+func (q *queue) begin(ctx context.Context, w how) (token uint64, err error) {
+	if w.now {
+		return q.enterNow(tryPatience)
+	}
+	return q.enter(ctx)
+}
+
+// wait waits in a line, after a short look whether a word changes that changes with what is
+// waited for.
+func (q *queue) wait(ctx context.Context, l *line, hint cell.Word, seen uint64, own bool, step func(w how) (bool, error)) error {
+	if q.mem.Spin(hint, uint32(seen)) {
+		if ok, err := step(how{own: own}); ok || err != nil {
+			return err
+		}
+	}
+	end, err := q.space.block(ctx, q)
+	if err != nil {
+		return err
+	}
+	defer end()
+	return l.wait(ctx, func(long bool) (bool, error) { return step(how{head: true, long: long, own: own}) })
+}
+
+// put puts an item, and waits for room, or not.
+func (h *typed[T]) put(ctx context.Context, v T, prio int64, w how) (err error) {
+	switch {
+	case h == nil:
+		return errNothing
+	case ctx.Err() != nil:
+		return h.fail("put into", context.Cause(ctx))
+	}
+	if h.shelf != nil {
+		err = h.putLocal(ctx, v, uint64(prio), w)
+	} else {
+		scratch := buffers.Get().(*buffer)
+		err = h.putPacked(ctx, v, uint64(prio), w, scratch)
+		buffers.Put(scratch)
+	}
+	if err != nil {
+		return h.fail("put into", err)
+	}
+	return nil
+}
+
+func (h *typed[T]) putLocal(ctx context.Context, v T, prio uint64, w how) error {
+	seen := h.desk.gets.Load()
+	ok, err := h.stepPutLocal(ctx, v, prio, w)
+	switch {
+	case ok || err != nil:
+		return err
+	case w.now:
+		return ErrFull
+	}
+	return h.wait(ctx, &h.putters, h.desk.gets, seen, false, func(w how) (bool, error) { return h.stepPutLocal(ctx, v, prio, w) })
+}
+
+func (h *typed[T]) stepPutLocal(ctx context.Context, v T, prio uint64, w how) (bool, error) {
+	token, err := h.begin(ctx, w)
+	if err != nil {
+		return false, err
+	}
+	n, s, err := h.room(w.head)
+	if n != 0 {
+		h.shelf.put(n, v)
+		h.publish(n, s, prio)
+	} else if w.long && err == nil {
+		h.putters.claim()
+	}
+	if !h.leave(token) {
+		return false, ErrClosed
+	}
+	return n != 0, err
+}
+
+func (h *typed[T]) putPacked(ctx context.Context, v T, prio uint64, w how, scratch *buffer) error {
+	number, err := h.typeNumber()
+	if err != nil {
+		return err
+	}
+	p, err := h.pack(&v, number, scratch)
+	if err != nil {
+		return err
+	}
+	p.prio = prio
+	if !p.fits(&h.rules) {
+		return h.putLarge(ctx, p, w)
+	}
+	seen := h.desk.gets.Load()
+	ok, err := h.stepPut(ctx, &p, w)
+	switch {
+	case ok || err != nil:
+		return err
+	case w.now:
+		return ErrFull
+	}
+	return h.putSlow(ctx, p, seen)
+}
+
+func (q *queue) putSlow(ctx context.Context, p parcel, seen uint64) error {
+	return q.wait(ctx, &q.putters, q.desk.gets, seen, false, func(w how) (bool, error) { return q.stepPut(ctx, &p, w) })
+}
+
+func (q *queue) stepPut(ctx context.Context, p *parcel, w how) (bool, error) {
+	token, err := q.begin(ctx, w)
+	if err != nil {
+		return false, err
+	}
+	return q.depot.put(token, p, w.head, w.long)
+}
+
+// putLarge puts an item that does not fit in a slot.
+func (q *queue) putLarge(ctx context.Context, p parcel, w how) error {
+	var n uint64
+	var s *slot
+	step := func(w how) (bool, error) {
+		token, err := q.begin(ctx, w)
+		if err == nil {
+			n, s, err = q.reserve(token, &p, w.head, w.long)
+		}
+		return n != 0, err
+	}
+	seen := q.desk.gets.Load()
+	ok, err := step(w)
+	switch {
+	case err != nil:
+		return err
+	case !ok && w.now:
+		return ErrFull
+	case !ok:
+		if err := q.wait(ctx, &q.putters, q.desk.gets, seen, false, step); err != nil {
+			return err
+		}
+	}
+	return q.deliver(ctx, n, s, &p)
+}
+
+// get gets an item, and waits for one, or not. If err is a *DecodeError, c is the item.
+func (h *typed[T]) get(ctx context.Context, c *catch, w how) (v T, err error) {
+	switch {
+	case h == nil:
+		return v, errNothing
+	case ctx.Err() != nil:
+		return v, h.fail("get from", context.Cause(ctx))
+	}
+	if h.shelf != nil {
+		v, err = h.getLocal(ctx, c, w)
+	} else {
+		scratch := buffers.Get().(*buffer)
+		c.data = scratch.b[:0]
+		v, err = h.getPacked(ctx, c, w)
+		c.data = nil
+		buffers.Put(scratch)
+	}
+	if err != nil {
+		return v, h.fail("get from", err)
+	}
+	return v, nil
+}
+
+func (h *typed[T]) getLocal(ctx context.Context, c *catch, w how) (T, error) {
+	seen := h.desk.puts.Load()
+	v, ok, err := h.stepGetLocal(ctx, c, w)
+	if ok || err != nil {
+		return v, err
+	}
+	if w.now {
+		return v, ErrEmpty
+	}
+	v, *c, err = h.getLocalSlow(ctx, seen, w.own)
+	return v, err
+}
+
+func (h *typed[T]) getLocalSlow(ctx context.Context, seen uint64, own bool) (v T, c catch, err error) {
+	err = h.wait(ctx, &h.getters, h.desk.puts, seen, own, func(w how) (ok bool, err error) {
+		v, ok, err = h.stepGetLocal(ctx, &c, w)
+		return ok, err
+	})
+	return v, c, err
+}
+
+func (h *typed[T]) stepGetLocal(ctx context.Context, c *catch, w how) (v T, ok bool, err error) {
+	token, err := h.begin(ctx, w)
+	if err != nil {
+		return v, false, err
+	}
+	n, s, err := h.next(w.head, w.own)
+	if n != 0 {
+		v = h.shelf.get(n)
+		err = h.take(n, s, c)
+	} else if w.long && err == nil {
+		h.getters.claim()
+	}
+	if !h.leave(token) {
+		return v, false, ErrClosed
+	}
+	return v, n != 0 && err == nil, err
+}
+
+func (h *typed[T]) getPacked(ctx context.Context, c *catch, w how) (v T, err error) {
+	number, err := h.typeNumber()
+	if err != nil {
+		return v, err
+	}
+	seen := h.desk.puts.Load()
+	ok, err := h.stepGet(ctx, c, w)
+	switch {
+	case err != nil:
+		return v, err
+	case !ok && w.now:
+		return v, ErrEmpty
+	case !ok:
+		if *c, err = h.getSlow(ctx, seen, w.own); err != nil {
+			return v, err
+		}
+	}
+	apart := !c.fits(&h.rules)
+	if apart {
+		if err := h.fetch(ctx, c); err != nil {
+			h.refuse(c, false)
+			return v, err
+		}
+	}
+	if v, err = h.unpack(c, number, apart); err != nil {
+		h.refuse(c, true)
+	}
+	return v, err
+}
+
+// refuse gives back what could not be read, or decoded, if it was not handed over.
+func (q *queue) refuse(c *catch, unreadable bool) {
+	if q.rules.attempts > 0 {
+		back := *c // so that the caller's need not be on the heap
+		_ = q.settle(&back, func(c *catch) { q.giveBack(c.n, c.slot, c.state, unreadable) })
+	}
+}
+
+func (q *queue) getSlow(ctx context.Context, seen uint64, own bool) (c catch, err error) {
+	err = q.wait(ctx, &q.getters, q.desk.puts, seen, own, func(w how) (bool, error) { return q.stepGet(ctx, &c, w) })
+	return c, err
+}
+
+func (q *queue) stepGet(ctx context.Context, c *catch, w how) (bool, error) {
+	token, err := q.begin(ctx, w)
+	if err != nil {
+		return false, err
+	}
+	return q.depot.get(token, c, w.head, w.long, w.own)
+}
+
+// Put puts an item, and waits for room as long as ctx lets it. The error is ctx's, ErrClosed, or an
+// *AbortError; then nothing of the item is in the queue.
+func (q *Queue[T]) Put(ctx context.Context, v T) error { return q.t.put(ctx, v, 0, how{}) }
+
+// TryPut puts an item if there is room. Otherwise the error matches ErrFull.
+func (q *Queue[T]) TryPut(v T) error { return q.t.put(context.Background(), v, 0, how{now: true}) }
+
+// PutAll puts items one after the other, with fewer turns than as many calls of Put. It returns how many it
+// has put: after an error these are the first ones.
+func (q *Queue[T]) PutAll(ctx context.Context, items ...T) (n int, err error) {
+	return q.t.putAll(ctx, items, 0)
+}
+
+// Get gets the next item, and waits for one as long as ctx lets it. When the queue is closed
+// and empty the error matches ErrClosed; if it was aborted it is an *AbortError. An item that can't
+// be decoded is a *DecodeError, which has it, and the next Get gets the next one.
+func (q *Queue[T]) Get(ctx context.Context) (T, error) {
+	var c catch
+	return q.t.get(ctx, &c, how{})
+}
+
+// TryGet gets an item if there is one. Otherwise the error matches ErrEmpty, or ErrClosed.
+func (q *Queue[T]) TryGet() (T, error) {
+	var c catch
+	return q.t.get(context.Background(), &c, how{now: true})
+}
+
+// GetUpTo waits for an item, and gets up to n of those that are there. Fewer than n do not mean that
+// there were no more. Items that can't be decoded are in the error, and the others are returned
+// with it.
+func (q *Queue[T]) GetUpTo(ctx context.Context, n int) ([]T, error) { return q.t.getUpTo(ctx, n) }
+
+// All gets items until the queue is closed and empty. An error is the last thing that it
+// yields, unless it is a *DecodeError.
+func (q *Queue[T]) All(ctx context.Context) iter.Seq2[T, error] { return untilEnd(ctx, q.Get) }
+
+// Len is how many items wait. When others put and get, it may have changed before it is read.
+func (q *Queue[T]) Len() int { return q.t.length() }
+
+// Cap is how many items may wait.
+func (q *Queue[T]) Cap() int {
+	mustBe(q.t != nil)
+	return int(q.t.rules.capacity)
+}
+
+// Full reports whether there is no room: items on their way count.
+func (q *Queue[T]) Full() bool {
+	mustBe(q.t != nil)
+	return !q.t.hasRoom()
+}
+
+// Empty reports whether no item waits.
+func (q *Queue[T]) Empty() bool { return q.t.length() == 0 }
+
+// Close ends the stream, for all processes: nothing can be put any more, and when the items
+// that are left have been taken every Get returns ErrClosed, however many wait. It stays closed as
+// long as the space exists. A second Close does nothing.
+func (q *Queue[T]) Close() error { return q.t.end("close", nil) }
+
+// Abort stops the stream at once, for all processes: what waits is dropped, and every Put and Get
+// returns an *AbortError. It stays so as long as the space exists.
+func (q *Queue[T]) Abort(err error) error { return q.t.abortWith(err) }
+
+func (h *typed[T]) abortWith(err error) error {
+	if err == nil {
+		err = errors.New("for no reason given")
+	}
+	return h.end("abort", err)
+}
+
+func (h *typed[T]) length() int {
+	mustBe(h != nil)
+	return int(h.desk.ready.Load())
+}
+
+// end closes the queue, or aborts it with a cause.
+func (h *typed[T]) end(what string, cause error) error {
+	if h == nil {
+		return errNothing
+	}
+	token, err := h.enterNow(latchPatience)
+	if err != nil {
+		return h.fail(what, err)
+	}
+	switch {
+	case cause == nil:
+		h.finish(isClosed)
+	case h.status.Load()&isAborted == 0:
+		e := &AbortError{h.abort(cause.Error()), cause}
+		h.cause.Store(e)
+	}
+	if !h.leave(token) {
+		return h.fail(what, ErrClosed)
+	}
+	return nil
+}
