@@ -131,7 +131,7 @@ func (d *directory) admit(name string, f *shm.File, key inode) (*File, error) {
 	case is == foreign || lives && is != ours:
 		return nil, &FormatError{path, name, found, want}
 	case !lives: // a crash has left it
-		if err := d.unlink(name); err != nil {
+		if err := d.unlink(name); err != nil && !errors.Is(err, unix.ENOENT) {
 			return nil, err
 		}
 		return nil, errAgain
@@ -155,12 +155,15 @@ func handle(key inode, name, path string) *File {
 func (d *directory) join(name string, f *shm.File, key inode) (*File, error) {
 	path := d.pathOf(name)
 	lock, st, err := d.open(name, unix.O_RDWR)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, errAgain // removed by force
+	}
 	if err != nil {
 		return nil, err
 	}
 	if key != (inode{uint64(st.Dev), st.Ino}) {
 		lock.Close()
-		return nil, errAgain // removed by force
+		return nil, errAgain // the same, and created again
 	}
 	s, err := newStorage(path, f, true)
 	if err != nil {
@@ -268,7 +271,9 @@ func (m *member) leave() error {
 	err = errors.Join(err, m.lock.Unlock(slotBytes+int64(m.self.Slot())))
 	announce(m.door)
 	if derr == nil && gate == nil && !occupied(m.file) && d.names(m.name, m.file) {
-		err = errors.Join(err, d.unlink(m.name))
+		if uerr := d.unlink(m.name); !errors.Is(uerr, unix.ENOENT) { // force was faster
+			err = errors.Join(err, uerr)
+		}
 	}
 	if gate == nil {
 		_ = m.file.Unlock(gateByte)
