@@ -61,20 +61,74 @@ func (f *File) Stat() (st unix.Stat_t, err error) {
 	return st, err
 }
 
-// ReadAt reads len(b) bytes, or fewer at the file's end.
+// ReadAt reads len(b) bytes, or fewer at the file's end: in one call of the kernel
+// unless a signal cuts that short. Holes read as zeros.
 func (f *File) ReadAt(b []byte, off int64) (n int, err error) {
-	err = f.use(func(fd int) (err error) { n, err = unix.Pread(fd, b, off); return err })
+	err = f.use(func(fd int) error {
+		for n < len(b) {
+			got, err := unix.Pread(fd, b[n:], off+int64(n))
+			if err != nil {
+				return err
+			}
+			if got == 0 {
+				break
+			}
+			n += got
+		}
+		return nil
+	})
 	return n, err
 }
 
-// WriteAt writes all of b.
+// WriteAt writes all of b, in one call of the kernel unless a signal cuts that short, or
+// the storage ends: then the next call says so. The error matches ENOSPC when there is no
+// storage, and EFBIG beyond the limit of the file system or of the process (Go ignores SIGXFSZ).
+// Some of b may have been written.
 func (f *File) WriteAt(b []byte, off int64) error {
 	return f.use(func(fd int) error {
-		n, err := unix.Pwrite(fd, b, off)
-		if err == nil && n < len(b) {
-			err = unix.ENOSPC
+		for len(b) > 0 {
+			n, err := unix.Pwrite(fd, b, off)
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				return unix.ENOSPC // the kernel knows no other reason, and must not be asked for ever
+			}
+			b, off = b[n:], off+int64(n)
 		}
+		return nil
+	})
+}
+
+// Allocated reports whether all of n bytes have storage, so that nobody reserves memory for
+// what is not there. The kernel looks at each page; what was allocated and never
+// written counts as a hole.
+func (f *File) Allocated(off, n int64) (ok bool, err error) {
+	err = f.use(func(fd int) error {
+		// This moves the descriptor's own position, which nothing here uses.
+		hole, err := unix.Seek(fd, off, unix.SEEK_HOLE)
+		if errors.Is(err, unix.ENXIO) { // beyond the end
+			return nil
+		}
+		ok = err == nil && hole >= off+n
 		return err
+	})
+	return ok, err
+}
+
+// Reaches reports whether a file may be so large on this file system.
+func (f *File) Reaches(size int64) (ok bool, err error) {
+	err = f.use(func(fd int) error { _, err := unix.Seek(fd, size, unix.SEEK_SET); return err })
+	if errors.Is(err, unix.EINVAL) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Punch gives the storage of n bytes back: they are a hole. The size stays.
+func (f *File) Punch(off, n int64) error {
+	return f.use(func(fd int) error {
+		return unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
 	})
 }
 
@@ -94,13 +148,18 @@ func (f *File) Lock(off int64) error {
 	return f.use(func(fd int) error { return unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLKW, lock(unix.F_WRLCK, off, 1)) })
 }
 
-// TryLock locks a byte unless it is locked.
+// TryLock locks a byte unless it is locked or shared.
 func (f *File) TryLock(off int64) (ok bool, err error) {
 	err = f.use(func(fd int) error { return unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, lock(unix.F_WRLCK, off, 1)) })
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// Share locks a byte together with others who share it, and waits for one who has it alone.
+func (f *File) Share(off int64) error {
+	return f.use(func(fd int) error { return unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLKW, lock(unix.F_RDLCK, off, 1)) })
 }
 
 // Unlock unlocks a byte, also for a child that has just been forked and holds a

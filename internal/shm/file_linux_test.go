@@ -1,6 +1,7 @@
 package shm
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"runtime"
@@ -112,5 +113,69 @@ func TestWindow(t *testing.T) {
 		if err := errors.Join(v.Release(), w.Release(), v.Blank()); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A byte is shared by many, or locked by one.
+func TestShare(t *testing.T) {
+	dir := t.TempDir()
+	a, b, c := openFile(t, dir), openFile(t, dir), openFile(t, dir)
+	if err := errors.Join(a.Share(0), b.Share(0)); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := c.TryLock(0); ok || err != nil {
+		t.Errorf("a shared byte was locked: %v", err)
+	}
+	if err := errors.Join(a.Unlock(0), b.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := c.TryLock(0); !ok || err != nil {
+		t.Errorf("nobody shares the byte, and it was not locked: %v", err)
+	}
+}
+
+// The kernel knows which bytes have storage.
+func TestHoles(t *testing.T) {
+	f := openFile(t, t.TempDir())
+	const block = 64 << 10 // no page is larger
+	has := func(off, n int64, want bool) {
+		t.Helper()
+		if ok, err := f.Allocated(off, n); ok != want || err != nil {
+			t.Errorf("%d bytes at %d are there: %v, %v", n, off, ok, err)
+		}
+	}
+	has(0, 1, false)
+	b := make([]byte, 3*block)
+	for i := range b {
+		b[i] = byte(i >> 8)
+	}
+	if err := f.WriteAt(b, block); err != nil {
+		t.Fatal(err)
+	}
+	has(0, block, false)
+	has(block, 3*block, true)
+	has(block, 3*block+1, false)
+	has(4*block, 1, false)
+	has(1<<40, 1, false)
+	if err := f.Punch(2*block, block); err != nil {
+		t.Fatal(err)
+	}
+	has(block, block, true)
+	has(block, block+1, false)
+	has(3*block, block, true)
+	got := make([]byte, 4*block)
+	n, err := f.ReadAt(got, block)
+	clear(b[block : 2*block])
+	if n != len(b) || err != nil || !bytes.Equal(got[:n], b) {
+		t.Errorf("read %d bytes, %v", n, err)
+	}
+	if st, err := f.Stat(); st.Size != 4*block || err != nil {
+		t.Errorf("the size is %d, %v", st.Size, err)
+	}
+	if ok, err := f.Reaches(1 << 30); !ok || err != nil {
+		t.Errorf("a file of 1 GiB is possible: %v, %v", ok, err)
+	}
+	if ok, err := f.Reaches(-1); ok || err != nil {
+		t.Errorf("a file of -1 bytes is possible: %v, %v", ok, err)
 	}
 }

@@ -77,8 +77,13 @@ func (d *directory) pathOf(name string) string { return filepath.Join(d.path, na
 
 // open opens a space's file, and says what is wrong with it if it can't be one.
 func (d *directory) open(name string, flags int) (*shm.File, unix.Stat_t, error) {
-	path := d.pathOf(name)
-	f, err := shm.OpenAt(d.fd, name+suffix, flags)
+	return d.openFile(name+suffix, flags)
+}
+
+// openFile opens a file of a space, and says what is wrong with it if it can't be one.
+func (d *directory) openFile(file string, flags int) (*shm.File, unix.Stat_t, error) {
+	path := filepath.Join(d.path, file)
+	f, err := shm.OpenAt(d.fd, file, flags)
 	if err != nil {
 		if errors.Is(err, unix.ELOOP) {
 			err = fmt.Errorf("a space must not be a symbolic link: %w", err)
@@ -102,38 +107,53 @@ func (d *directory) open(name string, flags int) (*shm.File, unix.Stat_t, error)
 }
 
 // names reports whether the name of a space still means this file.
-func (d *directory) names(name string, f *shm.File) bool {
+func (d *directory) names(name string, f *shm.File) bool { return d.means(name+suffix, f) }
+
+// means reports whether a file's name still means this file.
+func (d *directory) means(file string, f *shm.File) bool {
 	st, err := f.Stat()
 	if err != nil || st.Nlink == 0 {
 		return false
 	}
 	var now unix.Stat_t
-	err = unix.Fstatat(d.fd, name+suffix, &now, unix.AT_SYMLINK_NOFOLLOW)
+	err = unix.Fstatat(d.fd, file, &now, unix.AT_SYMLINK_NOFOLLOW)
 	return err == nil && now.Dev == st.Dev && now.Ino == st.Ino
 }
 
-// unlink removes the name of a space.
-func (d *directory) unlink(name string) error {
+// unlink removes the name of a space, and then that of its bulk file, also if force has
+// just removed the first one; but then the error says that it was not there. The caller has the
+// file open whose inode that is: so no other space can have the same one meanwhile.
+func (d *directory) unlink(name string, inode uint64) error {
+	err := d.unlinkName(name)
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	return errors.Join(err, d.unlinkBulk(bulkName{name, inode}))
+}
+
+// unlinkName removes the name of a space alone.
+func (d *directory) unlinkName(name string) error {
 	if err := unix.Unlinkat(d.fd, name+suffix, 0); err != nil {
 		return fmt.Errorf("space: remove %s: %w", d.pathOf(name), err)
 	}
 	return nil
 }
 
-// list is the names of all files that may be spaces.
-func (d *directory) list() ([]string, error) {
+// list is the names of all files that may be spaces, and of those that may be their bulk.
+func (d *directory) list() (names []string, bulks []bulkName, err error) {
 	entries, err := os.ReadDir(d.path)
 	if err != nil {
-		return nil, fmt.Errorf("space: %w", err)
+		return nil, nil, fmt.Errorf("space: %w", err)
 	}
-	var names []string
 	for _, e := range entries {
 		if name, ok := strings.CutSuffix(e.Name(), suffix); ok && CheckName(name) == nil {
 			names = append(names, name)
+		} else if b, ok := parseBulk(e.Name()); ok {
+			bulks = append(bulks, b)
 		}
 	}
 	slices.Sort(names)
-	return names, nil
+	return names, bulks, nil
 }
 
 // occupied reports whether anybody lives in a space.
@@ -145,7 +165,7 @@ func occupied(f *shm.File) bool {
 // sweep removes the spaces that crashes have left: nobody lives in them. Whoever is
 // about to create one holds its gate, or finds that the name is gone and begins again.
 func (d *directory) sweep(except string) {
-	names, err := d.list()
+	names, bulks, err := d.list()
 	if err != nil {
 		return
 	}
@@ -165,6 +185,9 @@ func (d *directory) sweep(except string) {
 		}
 		f.Close()
 	}
+	for _, b := range bulks {
+		d.sweepBulk(b)
+	}
 }
 
 // discard removes a space in which nobody lives, if it is one. The caller holds the gate.
@@ -174,7 +197,7 @@ func (d *directory) discard(name string, f *shm.File) bool {
 		return false
 	}
 	is, _, _, err := inspect(f, st.Size)
-	return err == nil && is != foreign && d.names(name, f) && d.unlink(name) == nil
+	return err == nil && is != foreign && d.names(name, f) && d.unlink(name, st.Ino) == nil
 }
 
 // tidy removes the directory if it is empty and not the choice of the user, so that nothing is
@@ -195,7 +218,8 @@ func List(dir string) ([]string, error) {
 		return nil, err
 	}
 	defer d.close()
-	return d.list()
+	names, _, err := d.list()
+	return names, err
 }
 
 // Remove removes a space's name. While participants live that is an error which names
@@ -210,14 +234,15 @@ func Remove(dir, name string, force bool) error {
 		return err
 	}
 	defer d.close()
-	f, _, err := d.open(name, unix.O_RDWR)
+	f, st, err := d.open(name, unix.O_RDWR)
 	if force {
-		if err == nil {
-			// Without the gate a sweep could unlink what is created next; but force must not wait.
-			_, _ = f.TryLock(gateByte)
-			defer f.Close()
+		if err != nil {
+			return d.unlinkName(name) // it is no space: if it has bulk, the next Open sweeps that
 		}
-		return d.unlink(name)
+		defer f.Close()
+		// Without the gate a sweep could unlink what is created next; but force must not wait.
+		_, _ = f.TryLock(gateByte)
+		return d.unlink(name, st.Ino)
 	}
 	if err != nil {
 		return err
@@ -244,5 +269,5 @@ func Remove(dir, name string, force bool) error {
 	if !d.names(name, f) {
 		return fmt.Errorf("space: remove %s: %w", d.pathOf(name), fs.ErrNotExist)
 	}
-	return d.unlink(name)
+	return d.unlink(name, st.Ino)
 }

@@ -16,13 +16,22 @@
 //	69632  16,384 buckets: the first record of each chain, 0 for none
 //	200704 units of 256 bytes: records of objects, and extents
 //
+// Beside it lies the bulk file NAME.INODE.bulk, with the inode number of NAME.space in
+// hexadecimal digits: what is too large for words, such as long items of queues. The range
+// [index<<36, (index+1)<<36) of it goes with the unit of that index. It is sparse: what has not
+// been written has no storage, and its length says nothing. (Where a file can't be so long
+// the shift is the largest with which all ranges fit: 23 on ext4.) It is read and written by
+// calls of the kernel and never mapped, so that a lack of storage is an error, and what
+// others do to it faults nowhere.
+//
 // A unit's index is its offset / 256, so 0 is none. A record is: mark, hash, kind and
 // length of the name; next record of the chain; two parameters; the name; and 12 words that
 // belong to the object.
 //
 // Locks are open-file-description locks on single bytes far beyond the file's end: the
-// gate, and one for each slot. They and the magic stay what they are in all versions, so
-// that each version can tell whether another's space is in use.
+// gate, and one for each slot. They, the magic, and the name and first byte's lock of the bulk
+// file stay what they are in all versions, so that each version can tell whether another's
+// space is in use, and remove it.
 //
 // # Invariants
 //
@@ -30,13 +39,19 @@
 //     slot's generation belongs to the one who locked it last, or is about to.
 //   - A generation counts up and ends: a slot that has used all of them is never given
 //     away again. So an ID is used once in the life of a space.
-//   - Whose byte was unlocked writes no more: who leaves puts zeros in the memory's place
-//     before it unlocks the byte, whatever its goroutines still do.
+//   - Whose byte was unlocked writes no more: who leaves closes the bulk file, for which it waits
+//     until no call is under way, and puts zeros in the memory's place, before it unlocks the
+//     byte, whatever its goroutines still do.
 //   - A slot's pid is 0 unless the whole slot is valid for its generation.
 //   - Units below next are given away, all above are zeros. Units never come back.
 //   - The unit that next names begins within the file or at its end.
 //   - Storage is allocated up to the file's size, and nothing touches memory beyond it. The
 //     size comes from fstat, never from a word.
+//   - All participants of a space have the same bulk file open, whatever happens to its name: it
+//     is created once in the life of the space's file, before anybody lives there, and who
+//     comes later opens it and does not create it.
+//   - A bulk file's name goes after its space's name, never before. So who finds the space's
+//     name finds the bulk file, or is late.
 //   - A record that a bucket or a record names is whole and stays as it is, its words aside.
 //
 // # Ownership
@@ -47,15 +62,28 @@
 // its byte belongs to. The descriptor that holds the byte is opened for that
 // alone. All handles ([File]) of a process to one space share one membership.
 //
-// The words of objects and extents belong to the algorithms of package share.
+// The words of objects and extents belong to the algorithms of package share, and so do the
+// ranges of the bulk file: who may write one, and when another may read it, is said by words.
+// Nothing here orders the two.
+//
+// Who has a bulk file open shares the lock of its first byte. A sweep takes it alone, and
+// then looks whether the space's name is missing or means a file with another inode number: so the
+// bulk is nobody's, and whose it was can't be entered any more. On disks an inode number is soon used
+// again, and a new space then may come to the name of an old one's bulk file: if the sweep was
+// first its creator waits for the lock, finds that the name is gone and creates another;
+// otherwise the sweep sees the space's name. Who removes a space removes the bulk's name
+// without that lock, but while it has the space's file open, whose inode number is
+// therefore not used again.
 //
 // # Commits
 //
-//	create    the magic, written last, under the gate
+//	create    the magic, written last, under the gate; then the bulk file
 //	join      the byte's lock; then pid, written last, says that the slot is valid
 //	leave     the byte's unlock, after zeros were put in the memory's place
 //	unit      the compare-and-swap of next, after storage was allocated
 //	object    the compare-and-swap of its bucket, after the record was written
+//
+// Bulk has no commit of its own: a word says that it was written, after it was.
 //
 // A creator of an object that loses its swap looks through the bucket again, and finds
 // the winner's record if it was the same object. What the loser wrote is lost until the
@@ -116,6 +144,9 @@
 //
 //	created the file             it is empty: the next opener initialises it
 //	wrote some of the header     the magic is 0 and nobody lives: removed, and begun anew
+//	initialised the file         nobody lives: removed, and begun anew, or swept
+//	created the bulk file        the same: whoever unlinks the one unlinks the other
+//	opened or locked the bulk    closed at death; nobody asks who else has it open
 //	raised a slot's generation   one ID is lost
 //	locked its byte              unlocked at death. Its pid is 0; nobody knows its ID
 //	wrote pid                    the same: who takes up the change finds a free byte
@@ -123,10 +154,15 @@
 //	claimed a unit               256 bytes are lost until the space ends
 //	wrote a record               the same
 //	swapped the bucket           the object exists, with words of 0
+//	wrote some bulk              no word says so; the storage is the unit's until it is trimmed
+//	closed the bulk, to leave    it still lives, and its words say what they said
 //	blanked the memory           what it held, and that it lives, until death unlocks the byte
 //	cleared pid, to leave        unlocked at death; watchers have its pidfd still
 //	unlocked its byte            the same. The last one: the file is swept by the next Open
-//	unlinked the name            nothing is left
+//	unlinked the name            the bulk file is nobody's once the others are gone, if force
+//	                             left any: the last one to leave or the next Open removes it
+//	unlinked the bulk's name     nothing is left
+//	locked a bulk, to sweep it   unlocked at death; the next Open sweeps it
 //
 // And a sleeper that was to be woken by the dead one is woken by the death.
 //
@@ -136,7 +172,11 @@
 // into the mapping: each word is read once, indices are checked against limit and size,
 // chains have a bound, and what makes no sense is an error (ErrCorrupt) or is not there. It
 // can lie about itself, lose objects and wake-ups, and use up the storage; it can't crash,
-// hang or mislead anybody into memory outside. A peer that truncates the file is out of
-// scope (the kernel's answer is SIGBUS), and so is one that stops while it holds the gate: it
+// hang or mislead anybody into memory outside. It may write any bulk as well, or take its storage
+// away: what is read are some bytes, zeros, or ErrCorrupt. How long it says that bulk is is
+// not believed: beyond 64 KiB memory is made for what the kernel says is there. A peer that
+// removes the bulk file's name keeps others from opening the space: the error says so. A peer
+// that truncates the space's file is out of scope (the kernel's answer is SIGBUS), and so is one
+// that stops while it holds the gate, or the lock with which it sweeps a bulk file: it
 // keeps others from opening and closing the space for as long.
 package space

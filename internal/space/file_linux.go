@@ -33,6 +33,7 @@ type member struct {
 	name    string
 	lock    *shm.File   // holds the slot's byte, and is for nothing else
 	door    *shm.Window // the header and the slots once more, for leave alone
+	bulk    *bulk
 	self    cell.ID
 	mask    uint32 // by which its sleepers are interrupted
 	spin    int
@@ -125,18 +126,25 @@ func (d *directory) admit(name string, f *shm.File, key inode) (*File, error) {
 	switch {
 	case !lives && st.Size == 0:
 		if err := initialise(f); err != nil {
-			_ = d.unlink(name)
+			_ = d.unlink(name, key.ino)
 			return nil, fmt.Errorf("space: %s: no storage for a new space: %w", path, err)
 		}
 	case is == foreign || lives && is != ours:
 		return nil, &FormatError{path, name, found, want}
 	case !lives: // a crash has left it
-		if err := d.unlink(name); err != nil {
+		if err := d.unlink(name, key.ino); err != nil && !errors.Is(err, unix.ENOENT) {
 			return nil, err
 		}
 		return nil, errAgain
 	}
-	return d.join(name, f, key)
+	b, err := d.openBulk(name, f, key.ino, !lives)
+	if err != nil {
+		if !lives && !errors.Is(err, errAgain) {
+			_ = d.unlink(name, key.ino)
+		}
+		return nil, err
+	}
+	return d.join(name, f, key, b)
 }
 
 // handle is one more handle of a member, or nil if this process takes no part.
@@ -151,16 +159,24 @@ func handle(key inode, name, path string) *File {
 	return &File{member: m, name: name, path: path}
 }
 
-// join makes this process a participant. The caller holds the gate.
-func (d *directory) join(name string, f *shm.File, key inode) (*File, error) {
+// join makes this process a participant, who owns b. The caller holds the gate.
+func (d *directory) join(name string, f *shm.File, key inode, b *bulk) (file *File, err error) {
+	defer func() {
+		if err != nil {
+			_ = b.close()
+		}
+	}()
 	path := d.pathOf(name)
 	lock, st, err := d.open(name, unix.O_RDWR)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, errAgain // removed by force
+	}
 	if err != nil {
 		return nil, err
 	}
 	if key != (inode{uint64(st.Dev), st.Ino}) {
 		lock.Close()
-		return nil, errAgain // removed by force
+		return nil, errAgain // the same, and created again
 	}
 	s, err := newStorage(path, f, true)
 	if err != nil {
@@ -188,7 +204,7 @@ func (d *directory) join(name string, f *shm.File, key inode) (*File, error) {
 	}
 	announce(s.mem)
 	m := &member{
-		storage: s, key: key, dir: d.path, name: name, lock: lock, door: door, self: self,
+		storage: s, key: key, dir: d.path, name: name, lock: lock, door: door, bulk: b, self: self,
 		mask: 1 << (self.Slot() % 32), chiefs: make(map[*atomic.Uint64]*sleeper),
 		opened: time.Now(), handles: 1,
 	}
@@ -248,6 +264,8 @@ func (f *File) Close() error {
 // what was this participant's. What is left to say is said through the door.
 func (m *member) leave() error {
 	m.leaving.Store(true)
+	// Before the gate: it waits for reads and writes under way. And with all the memory, before the byte.
+	berr := m.bulk.close()
 	d, derr := openDirectory(m.dir, false)
 	gate := m.file.Lock(gateByte)
 	err := m.blank()
@@ -265,10 +283,18 @@ func (m *member) leave() error {
 		return fmt.Errorf("space: close %s: %w", m.path, err)
 	}
 	m.door.Uint64(pidAt(m.self.Slot())).Swap(0)
-	err = errors.Join(err, m.lock.Unlock(slotBytes+int64(m.self.Slot())))
+	err = errors.Join(berr, m.lock.Unlock(slotBytes+int64(m.self.Slot())))
 	announce(m.door)
-	if derr == nil && gate == nil && !occupied(m.file) && d.names(m.name, m.file) {
-		err = errors.Join(err, d.unlink(m.name))
+	if derr == nil && gate == nil && !occupied(m.file) {
+		var uerr error
+		if d.names(m.name, m.file) {
+			uerr = d.unlink(m.name, m.key.ino)
+		} else { // who removed it by force may have been killed in between
+			uerr = d.unlinkBulk(bulkName{m.name, m.key.ino})
+		}
+		if !errors.Is(uerr, unix.ENOENT) { // force was faster
+			err = errors.Join(err, uerr)
+		}
 	}
 	if gate == nil {
 		_ = m.file.Unlock(gateByte)

@@ -82,6 +82,9 @@ func use(f *File, rnd *rand.Rand) {
 	if e, err := f.Extend(); err == nil {
 		e.At(cell.ExtentWords - 1).Store(1)
 	}
+	_ = f.WriteBulk(garbage(rnd), []byte("x"))
+	_, _ = f.ReadBulk(garbage(rnd), int64(garbage(rnd)), nil)
+	_ = f.TrimBulk(garbage(rnd))
 	if e, ok := f.Extent(garbage(rnd)); ok {
 		e.At(cell.ExtentWords - 1).Store(1)
 	}
@@ -183,7 +186,7 @@ func TestOpenGarbage(t *testing.T) {
 	p.kill()
 	// The last one is dead, and nothing in the file matters any more.
 	open(t, dir, "other")
-	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 1 {
+	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 2 { // with its bulk
 		t.Errorf("after the sweep there are %v", left)
 	}
 }

@@ -52,7 +52,7 @@ const (
 func layoutHash() uint64 {
 	h := fnv.New64a()
 	fmt.Fprint(h, headerSize, membershipAt, highAt, nextAt, slotsAt, slotSize, slots, bucketsAt, buckets, unitSize, firstUnit,
-		MaxSize, MaxName, ObjectWords, recordLayout, cell.SlotBits, cell.ExtentWords, binary.NativeEndian.Uint16([]byte{1, 2}))
+		MaxSize, MaxName, ObjectWords, recordLayout, bulkShift, cell.SlotBits, cell.ExtentWords, binary.NativeEndian.Uint16([]byte{1, 2}))
 	return h.Sum64()
 }
 

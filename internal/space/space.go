@@ -17,10 +17,11 @@ import (
 
 // The limits of a space.
 const (
-	MaxParticipants = 1 << cell.SlotBits
-	MaxSize         = 256 << 20 // bytes of its file
-	MaxName         = 100       // bytes of its own name, and of an object's
-	ObjectWords     = 12        // words of an object
+	MaxParticipants       = 1 << cell.SlotBits
+	MaxSize               = 256 << 20 // bytes of its file
+	MaxName               = 100       // bytes of its own name, and of an object's
+	ObjectWords           = 12        // words of an object
+	MaxBulk         int64 = 1 << 32   // bytes of a unit's bulk, where the file system has room for so much
 )
 
 // DirVar is the environment variable that names the directory of spaces.

@@ -53,6 +53,18 @@ func (*File) Objects() iter.Seq[*Object] { return func(func(*Object) bool) {} }
 // Participants lists the living participants.
 func (*File) Participants() []Participant { return nil }
 
+// WriteBulk says that spaces are not supported.
+func (*File) WriteBulk(uint64, []byte) error { return unsupported() }
+
+// ReadBulk says that spaces are not supported.
+func (*File) ReadBulk(uint64, int64, []byte) ([]byte, error) { return nil, unsupported() }
+
+// TrimBulk says that spaces are not supported.
+func (*File) TrimBulk(uint64) error { return unsupported() }
+
+// BulkRoom is how much a unit's bulk may be.
+func (*File) BulkRoom() int64 { return 0 }
+
 // Word is one of the object's words.
 func (*Object) Word(int) cell.Word { return cell.Word{} }
 

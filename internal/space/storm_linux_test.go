@@ -2,6 +2,7 @@ package space
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -29,7 +30,7 @@ func storm(dir, seed string) {
 		go func() {
 			rnd := rand.New(rand.NewPCG(n, g))
 			for {
-				if err := visit(dir, fmt.Sprintf("storm%d", rnd.IntN(3)), rnd); err != nil {
+				if err := errors.Join(visit(dir, fmt.Sprintf("storm%d", rnd.IntN(3)), rnd), visit(dir, forced, rnd)); err != nil {
 					fmt.Println("error", err)
 					os.Exit(1)
 				}
@@ -39,6 +40,9 @@ func storm(dir, seed string) {
 	}
 	select {}
 }
+
+// forced is a space that visitors remove while others are in it.
+const forced = "forced"
 
 // visit takes part in a space for a moment.
 func visit(dir, name string, rnd *rand.Rand) error {
@@ -51,19 +55,31 @@ func visit(dir, name string, rnd *rand.Rand) error {
 	if err != nil {
 		return err
 	}
+	if err := visitBulk(f, rnd); err != nil {
+		return err
+	}
 	for range rnd.IntN(20) {
-		// While somebody lives, nobody takes the name from the file: so all who live at one
-		// time share it.
+		// While somebody lives, nobody takes the names from the files: so all who live at one
+		// time share them.
 		d, err := openDirectory(dir, false)
+		if errors.Is(err, unix.ENOENT) && name == forced {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
-		same := d.names(name, f.file)
+		same := d.names(name, f.file) && d.means(bulkFile(f), f.bulk.File)
 		d.close()
-		if !same {
-			return errors.New("the name means another file while a participant lives")
+		if name == forced {
+			if rnd.IntN(20) == 0 {
+				if err := Remove(dir, name, true); err != nil && !errors.Is(err, unix.ENOENT) {
+					return err
+				}
+			}
+		} else if !same {
+			return errors.New("a name means another file while a participant lives")
 		}
-		w := o.Word(rnd.IntN(ObjectWords))
+		w := o.Word(rnd.IntN(ObjectWords - 1))
 		for v := w.Load(); !w.CompareAndSwap(v, v+1); v = w.Load() {
 		}
 		f.Wake(w, cell.All)
@@ -75,6 +91,37 @@ func visit(dir, name string, rnd *rand.Rand) error {
 		}
 	}
 	return nil
+}
+
+// visitBulk writes and reads some bulk, and checks that all participants have the same file.
+func visitBulk(f *File, rnd *rand.Rand) error {
+	o, err := f.Object(1, "bulk", [2]uint64{})
+	if err != nil {
+		return err
+	}
+	st, err := f.bulk.Stat()
+	if err != nil {
+		return err
+	}
+	if w := o.Word(0); !w.CompareAndSwap(0, st.Ino) && w.Load() != st.Ino {
+		return fmt.Errorf("the bulk file has the inode %d, others have %d", st.Ino, w.Load())
+	}
+	e, err := f.Extend()
+	if err != nil {
+		return err
+	}
+	b := text(byte(rnd.Uint32()), rnd.IntN(100_000))
+	if err := f.WriteBulk(e.Index, b); err != nil {
+		return err
+	}
+	got, err := f.ReadBulk(e.Index, int64(len(b)), nil)
+	if err == nil && !bytes.Equal(got, b) {
+		err = fmt.Errorf("%d bytes of bulk are others than were written", len(b))
+	}
+	if err == nil && rnd.IntN(2) == 0 {
+		err = f.TrimBulk(e.Index)
+	}
+	return err
 }
 
 func TestStorm(t *testing.T) {
@@ -95,9 +142,7 @@ func TestStorm(t *testing.T) {
 	}
 	wg.Wait()
 	f := open(t, dir, "after")
-	if names, err := List(dir); err != nil || len(names) != 1 {
-		t.Errorf("after the sweep there are %v, %v", names, err)
-	}
+	left(t, dir, names(f)...)
 	f.Close()
 }
 
@@ -165,6 +210,7 @@ func full(base string) {
 	must(err == nil, err)
 	o, err := f.Object(1, "before", [2]uint64{})
 	must(err == nil, err)
+	fullBulk(f, must)
 	n := 0
 	for err == nil {
 		var e cell.Extent
@@ -175,6 +221,8 @@ func full(base string) {
 	}
 	fmt.Println(n, "extents, then:", err)
 	must(errors.Is(err, unix.ENOSPC) && n > 5000, "Extend:", err, n)
+	err = f.WriteBulk(firstUnit, []byte("x"))
+	must(errors.Is(err, unix.ENOSPC), "WriteBulk:", err)
 	_, err = f.Object(1, "after", [2]uint64{})
 	must(errors.Is(err, unix.ENOSPC), "Object:", err)
 	_, err = Open(dir, "y")
