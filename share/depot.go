@@ -132,8 +132,9 @@ type rules struct {
 // bulk is where large items lie.
 type bulk interface {
 	WriteBulk(unit uint64, b []byte) error
-	ReadBulk(unit uint64, n int64) ([]byte, error)
+	ReadBulk(unit uint64, n int64, into []byte) ([]byte, error)
 	TrimBulk(unit uint64) error
+	BulkRoom() int64 // how large an item may be
 }
 
 // desk is the words of a depot that are no item's.

@@ -246,7 +246,7 @@ func (d *depot) take(n uint64, s *slot, c *catch) error {
 // fetch reads a large item. If it is handed over by that, its slot is free afterwards.
 func (d *depot) fetch(ctx context.Context, c *catch) error {
 	var err error
-	c.data, err = d.bulk.ReadBulk(c.slot.index, int64(c.length()))
+	c.data, err = d.bulk.ReadBulk(c.slot.index, int64(c.length()), nil)
 	if c.state&slotCode != slotReading {
 		return err
 	}
@@ -363,6 +363,20 @@ func (d *depot) takeFailed(c *catch) (bool, error) {
 // unfinished is how many items were put and are not done.
 func (d *depot) unfinished() uint64 {
 	return d.desk.ready.Load() + d.desk.held.Load() + d.desk.failed.Load()
+}
+
+// joined reports whether all is done. The latch is held.
+func (d *depot) joined() (bool, error) {
+	status := d.status.Load()
+	switch left := d.unfinished(); {
+	case status&isAborted != 0:
+		return false, d.ended(status)
+	case left == 0:
+		return true, nil
+	case left == d.desk.failed.Load():
+		return false, &FailedItemsError{int(left)}
+	}
+	return false, nil
 }
 
 // abort ends everything at once: what waits is dropped. It returns the text that the others

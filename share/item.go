@@ -152,14 +152,11 @@ func (h *typed[T]) pack(v *T, number uint64, scratch *buffer) (p parcel, err err
 	if err != nil {
 		return p, fmt.Errorf("an item of type %T can't be encoded: %w", *v, err)
 	}
-	if len(data) > maxItem {
-		return p, fmt.Errorf("an item of %d bytes: at most %d will do", len(data), maxItem)
+	if len(data) > h.rules.inline && int64(len(data)) > h.bulk.BulkRoom() {
+		return p, fmt.Errorf("an item of %d bytes: at most %d will do", len(data), h.bulk.BulkRoom())
 	}
 	return parcel{meta: metaOf(kind, number, len(data)), data: data}, nil
 }
-
-// maxItem bounds an item, in bytes when it is encoded.
-const maxItem = 1 << 32
 
 // DecodeError says that an item could not be decoded as what the consumer wants. The item is
 // in the error, and no longer in the queue; a JoinableQueue has put it to those that failed.

@@ -271,20 +271,6 @@ func (q *JoinableQueue[T]) Join(ctx context.Context) error {
 	return q.t.watch(ctx, "join", &q.t.joiners, q.t.joined)
 }
 
-// joined reports whether all is done. The latch is held.
-func (q *queue) joined() (bool, error) {
-	status := q.status.Load()
-	switch left := q.unfinished(); {
-	case status&isAborted != 0:
-		return false, q.ended(status)
-	case left == 0:
-		return true, nil
-	case left == q.desk.failed.Load():
-		return false, &FailedItemsError{int(left)}
-	}
-	return false, nil
-}
-
 // watch waits in a line until look, which is called with the latch held, says that it is time.
 func (q *queue) watch(ctx context.Context, what string, l *line, look func() (bool, error)) error {
 	step := func(long bool) (bool, error) {

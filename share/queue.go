@@ -174,7 +174,7 @@ func (q *queue) fail(what string, err error) error {
 	return q.failed(what, err)
 }
 
-var pauseLoops = 1000
+var pauseLoops = 2000
 
 // how says in what way somebody puts or gets.
 type how struct {
