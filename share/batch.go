@@ -157,7 +157,9 @@ func (h *typed[T]) getSome(ctx context.Context, n int, own bool) (all []got[T], 
 		}
 		var g got[T]
 		if h.shelf != nil {
-			g.v = h.shelf.get(slot)
+			if g.v = h.shelf.get(slot); h.rules.attempts == 0 {
+				h.shelf.take(slot)
+			}
 		} else if p := (parcel{meta: s.meta.Load()}); !p.fits(&h.rules) {
 			break
 		}

@@ -107,9 +107,8 @@ type depot struct {
 	getters, putters, joiners, failers line
 
 	shadow race.Shadow
-	mortal bool              // participants may die: false in a local space
-	pause  func()            // what a contender does before it tries the latch again; may be nil
-	forget func(slot uint64) // an item in a shelf is dropped
+	mortal bool   // participants may die: false in a local space
+	pause  func() // what a contender does before it tries the latch again; may be nil
 
 	// What follows is guarded by the latch.
 	view    []*slot // as far as they are known here, by number, from 1
@@ -123,6 +122,7 @@ type depot struct {
 type rules struct {
 	order    func(a, b *slot) bool // which one is before the other
 	heap     bool                  // the order is kept by a heap, not by a list
+	stack    bool                  // what was put last is first, in a list
 	capacity uint64                // of items that are ready or on their way
 	hands    uint64                // how many may be in the hands of getters
 	attempts uint64                // how often an item is handed out before it fails; 0: it is handed over
@@ -145,10 +145,10 @@ type desk struct {
 	// Derived.
 	first, last             cell.Word // of what is ready, in order
 	firstFailed, lastFailed cell.Word
-	free                    cell.Word // the first free slot
-	ready, reserved         cell.Word // counts, as the others
-	held, failed            cell.Word
-	puts, gets              cell.Word // count what was put, and gave room
+	free, lastFree          cell.Word // of the free slots
+	stock                   cell.Word // how many are ready; in the high half, on their way
+	held, failed            cell.Word // how many
+	puts                    cell.Word // the last seq
 	kept                    cell.Word // bytes of bulk in free slots
 }
 
@@ -220,17 +220,17 @@ func newDepot(mem cell.Extender, words []cell.Word, r rules, b bulk, local cell.
 	w := x.At
 	d.desk = desk{
 		slots: w(0), types: w(1), reason: w(2), first: w(9), last: w(10), firstFailed: w(11), lastFailed: w(12), free: w(13),
-		ready: w(14), reserved: w(15), held: w(16), failed: w(17), puts: w(18), gets: w(19), kept: w(20),
+		lastFree: w(14), stock: w(15), held: w(16), failed: w(17), puts: w(18), kept: w(19),
 	}
 	d.getters = line{change: w(3), heir: w(4), mem: mem, me: d.me, gate: gate{gates[1], local}, more: d.hasMore}
 	d.putters = line{change: w(5), heir: w(6), mem: mem, me: d.me, gate: gate{gates[2], local}, more: d.hasRoom}
-	d.joiners = line{change: w(7), heir: w(21), mem: mem, me: d.me, gate: gate{gates[3], local}}
-	d.failers = line{change: w(8), heir: w(22), mem: mem, me: d.me, gate: gate{gates[4], local}}
+	d.joiners = line{change: w(7), heir: w(20), mem: mem, me: d.me, gate: gate{gates[3], local}}
+	d.failers = line{change: w(8), heir: w(21), mem: mem, me: d.me, gate: gate{gates[4], local}}
 	inline := make([]cell.Word, 0, cell.ExtentWords)
-	for i := 24; i < cell.ExtentWords; i++ {
+	for i := 23; i < cell.ExtentWords; i++ {
 		inline = append(inline, w(i))
 	}
-	d.users.init(mem, w(23), inline)
+	d.users.init(mem, w(22), inline)
 	return d, nil
 }
 
@@ -252,19 +252,31 @@ func openDesk(mem cell.Extender, word cell.Word) (cell.Extent, error) {
 	return x, nil
 }
 
-func (d *depot) hasMore() bool { return d.desk.ready.Load() > 0 }
+// ready is how many items wait.
+func (d *depot) ready() uint64 { return low(d.desk.stock.Load()) }
+
+func (d *depot) hasMore() bool { return d.ready() > 0 }
 
 func (d *depot) hasRoom() bool {
-	return d.desk.ready.Load()+d.desk.reserved.Load() < d.rules.capacity
+	s := d.desk.stock.Load()
+	return low(s)+s>>32 < d.rules.capacity
 }
+
+// oneReserved is what an item on its way adds to stock.
+const oneReserved = 1 << 32
 
 // enter takes the latch, and makes everything derived true.
 func (d *depot) enter(ctx context.Context) (token uint64, err error) {
-	g, ok := d.latch.tryFast()
-	if !ok {
-		if g, err = d.contend(ctx); err != nil {
-			return 0, err
+	if s := d.latch.state.Load(); s&^turnMask == 0 && d.latch.state.CompareAndSwap(s, s|d.latch.mine) {
+		d.shadow.Acquire()
+		if d.mortal {
+			d.lookForDead()
 		}
+		return tokenOf(0, s), nil // unlock looks at the turn alone
+	}
+	g, err := d.contend(ctx)
+	if err != nil {
+		return 0, err
 	}
 	d.entered(g)
 	return g.token, nil
@@ -287,11 +299,16 @@ func (d *depot) entered(g grant) {
 		d.rebuild()
 	}
 	if d.mortal {
-		if deaths := d.mem.Watch(); d.buried != deaths+1 {
-			d.bury()
-			d.widowed = d.anyGone()
-			d.buried = deaths + 1
-		}
+		d.lookForDead()
+	}
+}
+
+// lookForDead buries the dead, if somebody has died since this process last did.
+func (d *depot) lookForDead() {
+	if deaths := d.mem.Watch(); d.buried != deaths+1 {
+		d.bury()
+		d.widowed = d.anyGone()
+		d.buried = deaths + 1
 	}
 }
 
@@ -411,10 +428,12 @@ func (d *depot) obtain() (n uint64, s *slot, err error) {
 		if n == 0 {
 			break
 		}
-		if s = d.at(n); s != nil && s.state.Load() == slotFree {
+		if s = d.at(n); s != nil && (!d.mortal || s.state.Load() == slotFree) {
 			d.desk.free.Set(s.next.Load())
-			if pages := s.pages.Load(); pages != 0 {
-				d.desk.kept.Set(d.desk.kept.Load() - pages)
+			if d.bulk != nil {
+				if pages := s.pages.Load(); pages != 0 {
+					d.desk.kept.Set(d.desk.kept.Load() - pages)
+				}
 			}
 			return n, s, nil
 		}
@@ -445,20 +464,34 @@ func (d *depot) obtain() (n uint64, s *slot, err error) {
 
 // release makes a slot free whose content is of no worth. That is a commit.
 func (d *depot) release(n uint64, s *slot) {
-	if pages := s.pages.Load(); pages != 0 {
-		kept := d.desk.kept.Load()
-		if pages > keepBulk || kept > keepBulk-pages {
-			d.commit(s, owned(d.me)|slotClearing)
-			d.litter = append(d.litter, n)
-			return
+	pages := uint64(0)
+	if d.bulk != nil {
+		if pages = s.pages.Load(); pages != 0 {
+			kept := d.desk.kept.Load()
+			if pages > keepBulk || kept > keepBulk-pages {
+				d.commit(s, owned(d.me)|slotClearing)
+				d.litter = append(d.litter, n)
+				return
+			}
+			d.desk.kept.Set(kept + pages)
 		}
-		d.desk.kept.Set(kept + pages)
 	}
 	d.commit(s, slotFree)
-	s.next.Set(d.desk.free.Load())
-	d.desk.free.Set(n)
-	if d.forget != nil {
-		d.forget(n)
+	first := d.desk.free.Load()
+	switch {
+	case first == 0:
+		s.next.Set(0)
+		d.desk.free.Set(n)
+		d.desk.lastFree.Set(n)
+	case pages != 0: // what has storage is used first
+		s.next.Set(first)
+		d.desk.free.Set(n)
+	default: // one after the other: the processor sees where that goes
+		s.next.Set(0)
+		if t := d.at(d.desk.lastFree.Load()); t != nil {
+			t.next.Set(n)
+		}
+		d.desk.lastFree.Set(n)
 	}
 }
 
@@ -478,7 +511,7 @@ func (d *depot) bury() {
 		dead = id
 		switch v & slotCode {
 		case slotFilling:
-			tally(d.desk.reserved, -1)
+			tally(d.desk.stock, -oneReserved)
 			d.release(n, s)
 			d.due.putters++
 		case slotReading, slotTaken:

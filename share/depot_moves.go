@@ -84,8 +84,12 @@ func (d *depot) publish(n uint64, s *slot, prio uint64) {
 	seq := d.desk.puts.Load() + 1
 	d.desk.puts.Set(seq)
 	s.seq.Set(seq)
-	s.prio.Set(prio)
-	d.insert(n, s)
+	if d.rules.heap {
+		s.prio.Set(prio)
+		d.insert(n, s)
+	} else {
+		d.insertNewest(n, s)
+	}
 	d.commit(s, slotReady)
 	d.due.getters++
 }
@@ -111,7 +115,7 @@ func (d *depot) reserve(token uint64, p *parcel, head, long bool) (n uint64, s *
 	if n != 0 {
 		s.meta.Set(p.meta)
 		s.pages.Set(max(s.pages.Load(), p.length()))
-		tally(d.desk.reserved, 1)
+		tally(d.desk.stock, oneReserved)
 		d.commit(s, owned(d.me)|slotFilling)
 	} else if long && err == nil {
 		d.putters.claim()
@@ -134,7 +138,7 @@ func (d *depot) deliver(ctx context.Context, n uint64, s *slot, p *parcel) error
 		d.leave(token)
 		return errDepot
 	}
-	tally(d.desk.reserved, -1)
+	tally(d.desk.stock, -oneReserved)
 	if err == nil {
 		err = d.ended(d.status.Load())
 	}
@@ -215,21 +219,23 @@ func (d *depot) get(token uint64, c *catch, head, long, own bool) (bool, error) 
 
 // take takes an item that next gave out of the order.
 func (d *depot) take(n uint64, s *slot, c *catch) error {
-	c.n, c.slot, c.seq = n, s, s.seq.Load()
-	c.meta, c.prio = s.meta.Load(), s.prio.Load()
-	apart := !c.fits(&d.rules)
-	if apart && d.bulk == nil {
-		return errDepot
+	c.n, c.slot = n, s
+	apart := false
+	if d.bulk != nil {
+		c.meta = s.meta.Load()
+		if apart = !c.fits(&d.rules); !apart {
+			d.unload(s, &c.parcel)
+		}
 	}
-	marks := s.state.Load() & slotMarks
-	if !apart && d.forget == nil {
-		d.unload(s, &c.parcel)
+	if d.rules.heap {
+		c.prio = s.prio.Load()
 	}
 	d.remove(s)
 	d.due.putters++
-	tally(d.desk.gets, 1)
+	marks := s.state.Load() & slotMarks
 	switch {
 	case d.rules.attempts > 0:
+		c.seq = s.seq.Load()
 		c.state = owned(d.me) | (marks + slotAttempt) | slotTaken
 	case apart:
 		c.state = owned(d.me) | marks | slotReading
@@ -279,7 +285,7 @@ func (d *depot) letGo(n uint64, s *slot) {
 
 // lessUnfinished wakes who may have waited for there being less to do.
 func (d *depot) lessUnfinished() {
-	if d.desk.held.Load() == 0 && d.desk.ready.Load() == 0 {
+	if d.desk.held.Load() == 0 && d.ready() == 0 {
 		d.due.joiners++
 		d.due.failers++
 		if d.status.Load()&isClosed != 0 {
@@ -352,7 +358,7 @@ func (d *depot) takeFailed(c *catch) (bool, error) {
 	tally(d.desk.failed, -1)
 	tally(d.desk.held, 1)
 	c.n, c.slot, c.seq, c.meta, c.prio = n, s, s.seq.Load(), s.meta.Load(), s.prio.Load()
-	if c.fits(&d.rules) && d.forget == nil {
+	if d.bulk != nil && c.fits(&d.rules) {
 		d.unload(s, &c.parcel)
 	}
 	c.state = owned(d.me) | s.state.Load()&(slotMarks) | slotWasFailed | slotTaken
@@ -362,7 +368,7 @@ func (d *depot) takeFailed(c *catch) (bool, error) {
 
 // unfinished is how many items were put and are not done.
 func (d *depot) unfinished() uint64 {
-	return d.desk.ready.Load() + d.desk.held.Load() + d.desk.failed.Load()
+	return d.ready() + d.desk.held.Load() + d.desk.failed.Load()
 }
 
 // joined reports whether all is done. The latch is held.

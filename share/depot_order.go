@@ -27,15 +27,14 @@ func byPriority(a, b *slot) bool {
 
 // insert puts a slot among those that are ready, in its place. The caller commits it.
 func (d *depot) insert(n uint64, s *slot) {
-	tally(d.desk.ready, 1)
+	tally(d.desk.stock, 1)
 	if d.rules.heap {
 		s.next.Set(0)
 		s.child.Set(1 << 32)
 		d.desk.first.Set(d.merge(d.desk.first.Load(), n, maxRank))
 		return
 	}
-	first, last := d.desk.first.Load(), d.desk.last.Load()
-	if t := d.at(last); t != nil && d.rules.order(t, s) {
+	if t := d.at(d.desk.last.Load()); t != nil && d.rules.order(t, s) {
 		s.next.Set(0)
 		t.next.Set(n)
 		d.desk.last.Set(n)
@@ -44,7 +43,7 @@ func (d *depot) insert(n uint64, s *slot) {
 	// It goes somewhere before the last one: at once in a stack, and where it was before if
 	// it is given back.
 	before := (*slot)(nil)
-	at := first
+	at := d.desk.first.Load()
 	for range d.view {
 		t := d.at(at)
 		if t == nil || d.rules.order(s, t) {
@@ -63,9 +62,26 @@ func (d *depot) insert(n uint64, s *slot) {
 	}
 }
 
+// insertNewest is insert for what has just been put, into a list.
+func (d *depot) insertNewest(n uint64, s *slot) {
+	tally(d.desk.stock, 1)
+	if t := d.at(d.desk.last.Load()); t == nil {
+		s.next.Set(0)
+		d.desk.first.Set(n)
+		d.desk.last.Set(n)
+	} else if d.rules.stack {
+		s.next.Set(d.desk.first.Load())
+		d.desk.first.Set(n)
+	} else {
+		s.next.Set(0)
+		t.next.Set(n)
+		d.desk.last.Set(n)
+	}
+}
+
 // remove takes the first slot out of the order.
 func (d *depot) remove(s *slot) {
-	tally(d.desk.ready, -1)
+	tally(d.desk.stock, -1)
 	if d.rules.heap {
 		d.desk.first.Set(d.merge(low(s.child.Load()), s.next.Load(), maxRank))
 		return
@@ -135,13 +151,12 @@ func (d *depot) rebuild() {
 	}
 	d.desk.puts.Set(puts)
 	d.desk.kept.Set(kept)
-	d.desk.ready.Set(uint64(counts[slotReady]))
-	d.desk.reserved.Set(uint64(counts[slotFilling]))
+	d.desk.stock.Set(uint64(counts[slotFilling])<<32 | uint64(counts[slotReady]))
 	d.desk.held.Set(uint64(counts[slotReading] + counts[slotTaken]))
 	d.desk.failed.Set(uint64(counts[slotFailed]))
 	d.sort(ready, d.rules.order)
 	d.sort(failed, firstIn)
-	d.chain(free, d.desk.free, cell.Word{}, false)
+	d.chain(free, d.desk.free, d.desk.lastFree, false)
 	d.chain(failed, d.desk.firstFailed, d.desk.lastFailed, false)
 	d.chain(ready, d.desk.first, d.desk.last, d.rules.heap)
 }

@@ -213,9 +213,9 @@ func (s *stall) empty(d *depot) error {
 	for n := d.desk.free.Load(); n != 0; n = d.at(n).next.Load() {
 		free--
 	}
-	if free != 0 || d.desk.ready.Load() != 0 || d.desk.reserved.Load() != 0 || d.desk.held.Load() != 0 || d.desk.first.Load() != 0 || d.desk.kept.Load() > keepBulk {
+	if free != 0 || d.ready() != 0 || d.desk.stock.Load()>>32 != 0 || d.desk.held.Load() != 0 || d.desk.first.Load() != 0 || d.desk.kept.Load() > keepBulk {
 		return fmt.Errorf("%d slots are lost; ready %d, reserved %d, held %d, first %d", free,
-			d.desk.ready.Load(), d.desk.reserved.Load(), d.desk.held.Load(), d.desk.first.Load())
+			d.ready(), d.desk.stock.Load()>>32, d.desk.held.Load(), d.desk.first.Load())
 	}
 	return nil
 }
@@ -373,7 +373,7 @@ func TestExploreQueue(t *testing.T) {
 		search{
 			explore.Options{Preemptions: 1, Kills: 1},
 			explore.Options{Kills: 2, Jumps: 2, AnyWake: true},
-		}.run(t, plainCase(rules{order: lastIn, capacity: 3, hands: 4, inline: 16}, 2, 1, 2, false))
+		}.run(t, plainCase(rules{order: lastIn, stack: true, capacity: 3, hands: 4, inline: 16}, 2, 1, 2, false))
 	})
 	t.Run("priority", func(t *testing.T) {
 		search{

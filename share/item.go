@@ -31,10 +31,10 @@ func (s *shelf[T]) put(n uint64, v T) {
 
 func (s *shelf[T]) get(n uint64) T { return s.items[n-1] }
 
-func (s *shelf[T]) forget(n uint64) {
-	if n <= uint64(len(s.items)) {
-		s.items[n-1] = *new(T)
-	}
+func (s *shelf[T]) take(n uint64) T {
+	v := s.items[n-1]
+	s.items[n-1] = *new(T) // it may be much, and the collector's
+	return v
 }
 
 // typeNotes are the numbers that types have in a queue, as far as this process knows.
@@ -56,7 +56,7 @@ func typedAs[T any](q *queue) (*typed[T], error) {
 	defer q.types.mu.Unlock()
 	if q.shelf == nil {
 		s := &shelf[T]{}
-		q.shelf, q.forget = s, s.forget
+		q.shelf = s
 	}
 	s, ok := q.shelf.(*shelf[T])
 	if !ok {

@@ -87,7 +87,12 @@ func (d *Delivery[T]) Err() error { return d.err }
 // Done says that the item has been worked on. More often than once it is an error, and so it is
 // if the item was given back meanwhile, as its task has ended.
 func (d *Delivery[T]) Done() error {
-	return d.end("be done with an item of", func(c *catch) { d.t.letGo(c.n, c.slot) })
+	return d.end("be done with an item of", func(c *catch) {
+		if d.t.shelf != nil {
+			d.t.shelf.take(c.n)
+		}
+		d.t.letGo(c.n, c.slot)
+	})
 }
 
 // Return gives the item back at once: it is delivered again, in its old place, or has failed if

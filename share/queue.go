@@ -138,7 +138,7 @@ func makeQueue(o object) (*queue, error) {
 	}
 	switch o.kind {
 	case kindStack:
-		r.order = lastIn
+		r.order, r.stack = lastIn, true
 	case kindPriorityQueue:
 		r.order, r.heap = byPriority, true
 	case kindJoinableQueue:
@@ -174,7 +174,7 @@ func (q *queue) fail(what string, err error) error {
 	return q.failed(what, err)
 }
 
-var pauseLoops = 2000
+var pauseLoops = 200
 
 // how says in what way somebody puts or gets.
 type how struct {
@@ -229,7 +229,7 @@ func (h *typed[T]) put(ctx context.Context, v T, prio int64, w how) (err error) 
 }
 
 func (h *typed[T]) putLocal(ctx context.Context, v T, prio uint64, w how) error {
-	seen := h.desk.gets.Load()
+	seen := h.desk.first.Load()
 	ok, err := h.stepPutLocal(ctx, v, prio, w)
 	switch {
 	case ok || err != nil:
@@ -237,7 +237,7 @@ func (h *typed[T]) putLocal(ctx context.Context, v T, prio uint64, w how) error 
 	case w.now:
 		return ErrFull
 	}
-	return h.wait(ctx, &h.putters, h.desk.gets, seen, false, func(w how) (bool, error) { return h.stepPutLocal(ctx, v, prio, w) })
+	return h.wait(ctx, &h.putters, h.desk.first, seen, false, func(w how) (bool, error) { return h.stepPutLocal(ctx, v, prio, w) })
 }
 
 func (h *typed[T]) stepPutLocal(ctx context.Context, v T, prio uint64, w how) (bool, error) {
@@ -271,7 +271,7 @@ func (h *typed[T]) putPacked(ctx context.Context, v T, prio uint64, w how, scrat
 	if !p.fits(&h.rules) {
 		return h.putLarge(ctx, p, w)
 	}
-	seen := h.desk.gets.Load()
+	seen := h.desk.first.Load()
 	ok, err := h.stepPut(ctx, &p, w)
 	switch {
 	case ok || err != nil:
@@ -283,7 +283,7 @@ func (h *typed[T]) putPacked(ctx context.Context, v T, prio uint64, w how, scrat
 }
 
 func (q *queue) putSlow(ctx context.Context, p parcel, seen uint64) error {
-	return q.wait(ctx, &q.putters, q.desk.gets, seen, false, func(w how) (bool, error) { return q.stepPut(ctx, &p, w) })
+	return q.wait(ctx, &q.putters, q.desk.first, seen, false, func(w how) (bool, error) { return q.stepPut(ctx, &p, w) })
 }
 
 func (q *queue) stepPut(ctx context.Context, p *parcel, w how) (bool, error) {
@@ -305,7 +305,7 @@ func (q *queue) putLarge(ctx context.Context, p parcel, w how) error {
 		}
 		return n != 0, err
 	}
-	seen := q.desk.gets.Load()
+	seen := q.desk.first.Load()
 	ok, err := step(w)
 	switch {
 	case err != nil:
@@ -313,7 +313,7 @@ func (q *queue) putLarge(ctx context.Context, p parcel, w how) error {
 	case !ok && w.now:
 		return ErrFull
 	case !ok:
-		if err := q.wait(ctx, &q.putters, q.desk.gets, seen, false, step); err != nil {
+		if err := q.wait(ctx, &q.putters, q.desk.first, seen, false, step); err != nil {
 			return err
 		}
 	}
@@ -371,7 +371,11 @@ func (h *typed[T]) stepGetLocal(ctx context.Context, c *catch, w how) (v T, ok b
 	}
 	n, s, err := h.next(w.head, w.own)
 	if n != 0 {
-		v = h.shelf.get(n)
+		if h.rules.attempts > 0 {
+			v = h.shelf.get(n)
+		} else {
+			v = h.shelf.take(n)
+		}
 		err = h.take(n, s, c)
 	} else if w.long && err == nil {
 		h.getters.claim()
@@ -505,7 +509,7 @@ func (h *typed[T]) abortWith(err error) error {
 
 func (h *typed[T]) length() int {
 	mustBe(h != nil)
-	return int(h.desk.ready.Load())
+	return int(h.ready())
 }
 
 // end closes the queue, or aborts it with a cause.
@@ -523,6 +527,9 @@ func (h *typed[T]) end(what string, cause error) error {
 	case h.status.Load()&isAborted == 0:
 		e := &AbortError{h.abort(cause.Error()), cause}
 		h.cause.Store(e)
+		if h.shelf != nil {
+			clear(h.shelf.items)
+		}
 	}
 	if !h.leave(token) {
 		return h.fail(what, ErrClosed)
