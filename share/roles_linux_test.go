@@ -42,6 +42,9 @@ var roles = map[string]func(a *actor) error{
 	"knot":      (*actor).knot,
 	"stay":      (*actor).stay,
 	"latched":   (*actor).latched,
+	"put":       (*actor).putItems,
+	"get":       (*actor).getItems,
+	"deliver":   (*actor).deliverItems,
 }
 
 // playRole is main in a process of a test. It does not return if this is one.
