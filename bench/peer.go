@@ -26,6 +26,12 @@ var locksInPython string
 //go:embed peers/locks.c
 var locksInC string
 
+//go:embed peers/queues.py
+var queuesInPython string
+
+//go:embed peers/queues.c
+var queuesInC string
+
 // peer is a program that measures a peer of the library's from within. It is asked
 // on its standard input and answers on its standard output, a line each, and has
 // warmed up before the first question.
@@ -105,7 +111,7 @@ func (b *bench) compiled(name, source string) *peer {
 	if _, err := exec.LookPath("cc"); err != nil {
 		return &peer{why: "no C compiler"}
 	}
-	if out, err := exec.Command("cc", "-O2", "-pthread", "-o", bin, src).CombinedOutput(); err != nil {
+	if out, err := exec.Command("cc", "-O2", "-pthread", "-o", bin, src, "-lrt").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: build %s: %v\n%s", name, err, out)
 		return &peer{why: "it can't be built"}
 	}

@@ -12,7 +12,7 @@ const eventWakeUp = "event, asleep for 1 ms: Set → it runs"
 // together compares processes that wait for each other.
 func (b *bench) together(p lockPeers) error {
 	many, few := b.some(2000), b.some(1000)
-	wakes := &spreads{samples: make(map[string][]float64), missing: make(map[string]string), rounds: make(map[string]int)}
+	wakes := newSpreads()
 	if err := b.table("Events, barriers and conditions: processes that wait for each other", []comparison{
 		{eventWakeUp, 0, b.wakes(wakes, p)},
 		{"event, there and back", 0, []side{
@@ -30,7 +30,7 @@ func (b *bench) together(p lockPeers) error {
 	}); err != nil {
 		return err
 	}
-	wakes.print(b)
+	wakes.print(b, eventWakeUp)
 	return nil
 }
 
@@ -93,6 +93,10 @@ type spreads struct {
 	rounds  map[string]int
 }
 
+func newSpreads() *spreads {
+	return &spreads{samples: make(map[string][]float64), missing: make(map[string]string), rounds: make(map[string]int)}
+}
+
 // side is a side whose time is the median of its samples.
 func (s *spreads) side(name string, run func() ([]float64, error)) side {
 	s.names = append(s.names, name)
@@ -105,12 +109,12 @@ func (s *spreads) side(name string, run func() ([]float64, error)) side {
 	}}
 }
 
-// print prints them.
-func (s *spreads) print(b *bench) {
+// print prints those of what.
+func (s *spreads) print(b *bench, what string) {
 	if len(s.samples) == 0 {
 		return
 	}
-	fmt.Fprintf(b.out, "The samples of %s, of all rounds:\n\n", eventWakeUp)
+	fmt.Fprintf(b.out, "The samples of %s, of all rounds:\n\n", what)
 	b.spreadHeader()
 	for _, name := range s.names {
 		if samples := s.samples[name]; len(samples) > 0 {
