@@ -3,12 +3,31 @@ package share
 import (
 	"context"
 	"errors"
+	"sync"
 )
 
 // Batches: many items for one turn at the latch.
 
-// batchItems bounds how many items are put or got in one turn: others want to have theirs.
-const batchItems = 256
+const (
+	// batchItems bounds how many items are put or got in one turn: others want to have theirs.
+	batchItems = 128
+	// batchBytes bounds how many bytes of items that lie in slots.
+	batchBytes = 32 << 10
+)
+
+// batches are for encoding and decoding several items.
+var batches = sync.Pool{New: func() any { return new(batch) }}
+
+type batch struct {
+	parcels [batchItems]parcel
+	bytes   [batchBytes]byte
+}
+
+// drop forgets what belongs to others.
+func (b *batch) drop(n int) {
+	clear(b.parcels[:n])
+	batches.Put(b)
+}
 
 // putAll puts items in order, and returns how many.
 func (h *typed[T]) putAll(ctx context.Context, items []T, prio int64) (n int, err error) {
@@ -64,26 +83,23 @@ func (h *typed[T]) putSome(ctx context.Context, items []T, prio uint64) (k int, 
 	if err != nil {
 		return 0, err
 	}
-	var parcels [batchItems]parcel
-	var packed []byte
-	scratch := buffers.Get().(*buffer)
-	defer buffers.Put(scratch)
-	m := 0
+	b := batches.Get().(*batch)
+	m, used := 0, 0
+	defer func() { b.drop(m) }()
 	for ; m < len(items) && m < batchItems; m++ {
-		p, e := h.pack(&items[m], number, scratch)
-		if e != nil || !p.fits(&h.rules) {
-			if m == 0 {
-				err = e
-			}
+		p, e := h.pack(&items[m], number, b.bytes[used:])
+		if e != nil && m == 0 {
+			return 0, e
+		}
+		if e != nil || !h.rules.small(&p) || used+len(p.data) > batchBytes-mediumItem {
 			break
 		}
-		begin := len(packed)
-		packed = append(packed, p.data...)
-		p.data, p.prio = packed[begin:], prio
-		parcels[m] = p
+		used += len(p.data) // where it may be
+		p.prio = prio
+		b.parcels[m] = p
 	}
 	if m == 0 {
-		return 0, err
+		return 0, nil
 	}
 	token, err := h.enter(ctx)
 	if err != nil {
@@ -91,10 +107,9 @@ func (h *typed[T]) putSome(ctx context.Context, items []T, prio uint64) (k int, 
 	}
 	for k < m {
 		n, s, e := h.room(false)
-		if err = e; n == 0 {
+		if err = e; n == 0 || !h.load(n, s, &b.parcels[k]) {
 			break
 		}
-		h.load(s, &parcels[k])
 		h.publish(n, s, prio)
 		k++
 	}
@@ -111,84 +126,95 @@ func (h *typed[T]) getUpTo(ctx context.Context, n int) ([]T, error) {
 	}
 	var c catch
 	v, err := h.get(ctx, &c, how{})
-	var all []T
-	if err == nil {
-		all = append(all, v)
-	} else if e := new(DecodeError); !errors.As(err, &e) {
+	if e := new(DecodeError); err != nil && !errors.As(err, &e) {
 		return nil, err
 	}
-	rest, e := h.getSome(ctx, n-1, false)
-	for i := range rest {
-		all = append(all, rest[i].v)
+	all := make([]T, 0, min(n, int(h.ready())+1))
+	if err == nil {
+		all = append(all, v)
 	}
+	e := h.getSome(ctx, n-1, false, func(v T, _ *catch) { all = append(all, v) })
 	if e != nil && !isEnd(e) {
 		err = errors.Join(err, h.fail("get from", e))
 	}
 	return all, err
 }
 
-// got is an item that was got.
-type got[T any] struct {
-	v T
-	c catch
-}
-
 // getSome gets up to n small items that are there, up to the first large one. The error is of items that
 // can't be decoded, or the reason for which there are none.
-func (h *typed[T]) getSome(ctx context.Context, n int, own bool) (all []got[T], err error) {
+func (h *typed[T]) getSome(ctx context.Context, n int, own bool, each func(v T, c *catch)) (err error) {
 	n = min(n, batchItems)
-	if n < 1 {
-		return nil, nil
+	if n < 1 || !h.hasMore() {
+		return nil
 	}
-	var number uint64
-	if h.shelf == nil {
-		if number, err = h.typeNumber(); err != nil {
-			return nil, err
-		}
+	if h.shelf != nil {
+		return h.getSomeLocal(ctx, n, own, each)
 	}
+	number, err := h.typeNumber()
+	if err != nil {
+		return err
+	}
+	b := batches.Get().(*batch)
+	all := make([]catch, 0, min(n, int(h.ready())))
+	defer b.drop(0)
 	token, err := h.enter(ctx)
 	if err != nil {
-		return nil, nil // what was got before counts
+		return nil // what was got before counts
 	}
-	for len(all) < n {
+	for used := 0; len(all) < n && used+mediumItem+8 <= batchBytes; {
+		slot, s, e := h.next(false, own)
+		if err = e; slot == 0 || s.meta.Load()&inBulk != 0 {
+			break
+		}
+		var c catch
+		c.data = b.bytes[used:used:batchBytes]
+		if err = h.take(slot, s, &c); err != nil {
+			break
+		}
+		used += (len(c.data) + 7) &^ 7
+		all = append(all, c)
+	}
+	if !h.leave(token) {
+		return ErrClosed
+	}
+	for i := range all {
+		v, e := h.unpack(&all[i], number, false)
+		if e != nil {
+			h.refuse(&all[i], true)
+			err = errors.Join(err, e)
+			continue
+		}
+		each(v, &all[i])
+	}
+	return err
+}
+
+func (h *typed[T]) getSomeLocal(ctx context.Context, n int, own bool, each func(v T, c *catch)) error {
+	token, err := h.enter(ctx)
+	if err != nil {
+		return nil // what was got before counts
+	}
+	var values [batchItems]T
+	catches := make([]catch, 0, n)
+	for len(catches) < n {
 		slot, s, e := h.next(false, own)
 		if err = e; slot == 0 {
 			break
 		}
-		var g got[T]
-		if h.shelf != nil {
-			if g.v = h.shelf.get(slot); h.rules.attempts == 0 {
-				h.shelf.take(slot)
-			}
-		} else if p := (parcel{meta: s.meta.Load()}); !p.fits(&h.rules) {
+		if values[len(catches)] = h.shelf.get(slot); h.rules.attempts == 0 {
+			h.shelf.take(slot)
+		}
+		var c catch
+		if err = h.take(slot, s, &c); err != nil {
 			break
 		}
-		if err = h.take(slot, s, &g.c); err != nil {
-			break
-		}
-		all = append(all, g)
+		catches = append(catches, c)
 	}
 	if !h.leave(token) {
-		return nil, ErrClosed
+		return ErrClosed
 	}
-	if h.shelf != nil {
-		return all, err
+	for i := range catches {
+		each(values[i], &catches[i])
 	}
-	return h.unpackAll(all, number, err)
-}
-
-// unpackAll decodes what was got. Those that can't be decoded are left out, and in the error.
-func (h *typed[T]) unpackAll(all []got[T], number uint64, err error) ([]got[T], error) {
-	good := all[:0]
-	for _, g := range all {
-		v, e := h.unpack(&g.c, number, true)
-		if e != nil {
-			h.refuse(&g.c, true)
-			err = errors.Join(err, e)
-			continue
-		}
-		g.v = v
-		good = append(good, g)
-	}
-	return good, err
+	return err
 }

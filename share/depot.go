@@ -27,8 +27,8 @@ import (
 // the order in which they were made, and each names the extent of the next one. They are used
 // again, and never given back.
 //
-// An item's bytes are in the words of its slot if they are few, otherwise in the slot's part
-// of the space's bulk file. In a local space the item is a Go value, in a shelf that its slot
+// An item's bytes are in the words of its slot if they are few, in the annex of the slot if they are
+// some more, otherwise in the slot's part of the space's bulk file. In a local space the item is a Go value, in a shelf that its slot
 // number belongs to.
 //
 // # Invariants
@@ -126,11 +126,14 @@ type rules struct {
 	capacity uint64                // of items that are ready or on their way
 	hands    uint64                // how many may be in the hands of getters
 	attempts uint64                // how often an item is handed out before it fails; 0: it is handed over
-	inline   int                   // up to how many bytes lie in the slot
+	inline   int                   // up to how many bytes lie in the slot's words
+	medium   int                   // up to how many lie in its annex
 }
 
-// bulk is where large items lie.
+// bulk is where items lie that are not small.
 type bulk interface {
+	Annex(n int) (index uint64, err error)
+	AnnexBytes(index uint64, n int) ([]byte, bool)
 	WriteBulk(unit uint64, b []byte) error
 	ReadBulk(unit uint64, n int64, into []byte) ([]byte, error)
 	TrimBulk(unit uint64) error
@@ -152,7 +155,7 @@ type desk struct {
 	kept                    cell.Word // bytes of bulk in free slots
 }
 
-// slot is the words of a slot. Those after sibling are the item's.
+// slot is the words of a slot. Those after annex are the item's.
 type slot struct {
 	state   cell.Word // high half: the owner; bits 8–31 how often it was handed out; low bits: see above
 	seq     cell.Word // when it was put
@@ -162,6 +165,7 @@ type slot struct {
 	child   cell.Word // derived: the left child, and its rank in the high half
 	pages   cell.Word // how many bytes of bulk it may have
 	sibling cell.Word // fact: the next slot that was made
+	annex   cell.Word // fact: memory for an item of up to mediumItem bytes; 0 if there is none yet
 	index   uint64
 	words   func(i int) cell.Word
 }
@@ -182,7 +186,7 @@ const (
 	slotAttempt    = 1 << 8
 	slotMarks      = 1<<32 - 1 - slotCode
 
-	slotHead  = 8 // words before those of the item
+	slotHead  = 9 // words before those of the item
 	maxInline = (cell.ExtentWords - slotHead) * 8
 )
 
@@ -416,7 +420,7 @@ func (d *depot) at(n uint64) *slot {
 
 func newSlot(x cell.Extent) *slot {
 	w := x.At
-	return &slot{w(0), w(1), w(2), w(3), w(4), w(5), w(6), w(7), x.Index, func(i int) cell.Word { return w(slotHead + i) }}
+	return &slot{w(0), w(1), w(2), w(3), w(4), w(5), w(6), w(7), w(8), x.Index, func(i int) cell.Word { return w(slotHead + i) }}
 }
 
 func (d *depot) maxSlots() uint64 { return d.rules.capacity + d.rules.hands + slackSlots }

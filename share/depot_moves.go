@@ -12,7 +12,8 @@ import (
 //
 //	bits 0–39   how many bytes
 //	bits 40–55  the number of the type
-//	bits 56–63  the kind of encoding
+//	bits 56–62  the kind of encoding
+//	bit 63      they are in the bulk file
 type parcel struct {
 	meta uint64
 	prio uint64
@@ -23,17 +24,22 @@ const (
 	lengthBits = 40
 	lengthMask = 1<<lengthBits - 1
 	typeBits   = 16
+	inBulk     = 1 << 63
 )
 
 func metaOf(kind wire.Kind, number uint64, length int) uint64 {
 	return uint64(kind)<<(lengthBits+typeBits) | number<<lengthBits | uint64(length)
 }
 
-func (p *parcel) length() uint64        { return p.meta & lengthMask }
-func (p *parcel) kind() wire.Kind       { return wire.Kind(p.meta >> (lengthBits + typeBits)) }
-func (p *parcel) typeNumber() uint64    { return p.meta >> lengthBits & (1<<typeBits - 1) }
-func (p *parcel) fits(r *rules) bool    { return p.length() <= uint64(r.inline) }
-func (p *parcel) isApart(r *rules) bool { return !p.fits(r) }
+func (p *parcel) length() uint64     { return p.meta & lengthMask }
+func (p *parcel) kind() wire.Kind    { return wire.Kind(p.meta &^ inBulk >> (lengthBits + typeBits)) }
+func (p *parcel) typeNumber() uint64 { return p.meta >> lengthBits & (1<<typeBits - 1) }
+
+// apart reports whether an item is in the bulk file.
+func (p *parcel) apart() bool { return p.meta&inBulk != 0 }
+
+// small reports whether an item may do without the bulk file.
+func (r *rules) small(p *parcel) bool { return p.length() <= uint64(max(r.inline, r.medium)) }
 
 // catch is an item that was taken out of the order.
 type catch struct {
@@ -60,12 +66,37 @@ func (d *depot) room(head bool) (n uint64, s *slot, err error) {
 	return d.obtain()
 }
 
-// load writes a small item into a slot that room gave.
-func (d *depot) load(s *slot, p *parcel) {
+// load writes a small item into a slot that room gave. It reports false, and the slot is free again,
+// if there is no memory for an annex.
+func (d *depot) load(n uint64, s *slot, p *parcel) bool {
 	s.meta.Set(p.meta)
+	if len(p.data) > d.rules.inline {
+		b, ok := d.annexOf(s, len(p.data), true)
+		if !ok {
+			s.next.Set(d.desk.free.Load())
+			d.desk.free.Set(n)
+			return false
+		}
+		copy(b, p.data)
+		return true
+	}
 	for i := 0; i < len(p.data); i += 8 {
 		s.words(i / 8).Set(word(p.data[i:]))
 	}
+	return true
+}
+
+// annexOf is the first bytes of a slot's annex, which is made if need be.
+func (d *depot) annexOf(s *slot, n int, make bool) ([]byte, bool) {
+	index := s.annex.Load()
+	if index == 0 && make {
+		var err error
+		if index, err = d.bulk.Annex(d.rules.medium); err != nil {
+			return nil, false
+		}
+		s.annex.Set(index)
+	}
+	return d.bulk.AnnexBytes(index, n)
 }
 
 // word is up to eight bytes as a word.
@@ -97,10 +128,12 @@ func (d *depot) publish(n uint64, s *slot, prio uint64) {
 // put puts a small item if there is room, and leaves. Long: or claims to be next.
 func (d *depot) put(token uint64, p *parcel, head, long bool) (bool, error) {
 	n, s, err := d.room(head)
-	if n != 0 {
-		d.load(s, p)
+	switch {
+	case n != 0 && !d.load(n, s, p):
+		n, err = 0, errNoAnnex
+	case n != 0:
 		d.publish(n, s, p.prio)
-	} else if long && err == nil {
+	case long && err == nil:
 		d.putters.claim()
 	}
 	if !d.leave(token) {
@@ -109,11 +142,14 @@ func (d *depot) put(token uint64, p *parcel, head, long bool) (bool, error) {
 	return n != 0, err
 }
 
+// errNoAnnex says that an item has to go into the bulk file, as the space is full.
+var errNoAnnex = errors.New("the space is full")
+
 // reserve takes a slot for a large item, and leaves.
 func (d *depot) reserve(token uint64, p *parcel, head, long bool) (n uint64, s *slot, err error) {
 	n, s, err = d.room(head)
 	if n != 0 {
-		s.meta.Set(p.meta)
+		s.meta.Set(p.meta | inBulk)
 		s.pages.Set(max(s.pages.Load(), p.length()))
 		tally(d.desk.stock, oneReserved)
 		d.commit(s, owned(d.me)|slotFilling)
@@ -188,18 +224,27 @@ func (d *depot) next(head, own bool) (n uint64, s *slot, err error) {
 }
 
 // unload copies a small item out of its slot, into p's data if it has the room.
-func (d *depot) unload(s *slot, p *parcel) {
+func (d *depot) unload(s *slot, p *parcel) bool {
 	n := int(p.length())
+	if n > max(d.rules.inline, d.rules.medium) {
+		return false
+	}
 	if cap(p.data) < n+8 {
 		p.data = make([]byte, n+8)
 	}
 	b := p.data[:cap(p.data)]
+	if n > d.rules.inline {
+		from, ok := d.annexOf(s, n, false)
+		p.data = b[:copy(b, from)]
+		return ok
+	}
 	for i := 0; i < n; i += 8 {
 		v := s.words(i / 8).Load()
 		b[i], b[i+1], b[i+2], b[i+3] = byte(v), byte(v>>8), byte(v>>16), byte(v>>24)
 		b[i+4], b[i+5], b[i+6], b[i+7] = byte(v>>32), byte(v>>40), byte(v>>48), byte(v>>56)
 	}
 	p.data = b[:n]
+	return true
 }
 
 // get takes the next item, if there is one, and leaves: a small one wholly, of a large one the slot,
@@ -223,8 +268,8 @@ func (d *depot) take(n uint64, s *slot, c *catch) error {
 	apart := false
 	if d.bulk != nil {
 		c.meta = s.meta.Load()
-		if apart = !c.fits(&d.rules); !apart {
-			d.unload(s, &c.parcel)
+		if apart = c.apart(); !apart && !d.unload(s, &c.parcel) {
+			return errDepot
 		}
 	}
 	if d.rules.heap {
@@ -358,8 +403,8 @@ func (d *depot) takeFailed(c *catch) (bool, error) {
 	tally(d.desk.failed, -1)
 	tally(d.desk.held, 1)
 	c.n, c.slot, c.seq, c.meta, c.prio = n, s, s.seq.Load(), s.meta.Load(), s.prio.Load()
-	if d.bulk != nil && c.fits(&d.rules) {
-		d.unload(s, &c.parcel)
+	if d.bulk != nil && !c.apart() && !d.unload(s, &c.parcel) {
+		return false, errDepot
 	}
 	c.state = owned(d.me) | s.state.Load()&(slotMarks) | slotWasFailed | slotTaken
 	d.commit(s, c.state)

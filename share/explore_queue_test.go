@@ -53,7 +53,9 @@ func (b simulatedBulk) TrimBulk(unit uint64) error {
 	return nil
 }
 
-func (simulatedBulk) BulkRoom() int64 { return 1 << 40 }
+func (simulatedBulk) Annex(int) (uint64, error)             { return 0, errDepot }
+func (simulatedBulk) AnnexBytes(uint64, int) ([]byte, bool) { return nil, false }
+func (simulatedBulk) BulkRoom() int64                       { return 1 << 40 }
 
 // stall is a case: a depot, and what was done with it. Times are counted in what happened.
 type stall struct {
@@ -104,7 +106,7 @@ func (s *stall) putItem(ctx context.Context, d *depot, v, prio uint64) error {
 	p := s.parcel(v, prio)
 	s.unsure[v]++
 	var err error
-	if p.fits(&d.rules) {
+	if d.rules.small(&p) {
 		err = d.putters.wait(ctx, func(long bool) (bool, error) {
 			token, err := d.enter(ctx)
 			if err != nil {
@@ -143,7 +145,7 @@ func (s *stall) getItem(ctx context.Context, d *depot) (c catch, err error) {
 		}
 		return d.get(token, &c, true, long, false)
 	})
-	if err == nil && !c.fits(&d.rules) {
+	if err == nil && c.apart() {
 		err = d.fetch(ctx, &c)
 	}
 	s.gettersLeft--
@@ -183,13 +185,13 @@ func (s *stall) drain() (left []uint64, d *depot, err error) {
 			}
 			return left, d, s.empty(d)
 		}
-		if !c.fits(&d.rules) && d.rules.attempts == 0 {
+		if c.apart() && d.rules.attempts == 0 {
 			data := s.bulk.at(c.slot.index)
 			c.data = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, data[0]), data[1])
 			token, _ = d.enter(context.Background())
 			d.letGo(c.n, c.slot)
 			d.leave(token)
-		} else if !c.fits(&d.rules) {
+		} else if c.apart() {
 			data := s.bulk.at(c.slot.index)
 			c.data = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, data[0]), data[1])
 		}

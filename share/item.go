@@ -144,15 +144,15 @@ func (h *typed[T]) foreignType(n uint64) string {
 // buffers are for encoding and decoding small items.
 var buffers = sync.Pool{New: func() any { return &buffer{} }}
 
-type buffer struct{ b [maxInline + 8]byte }
+type buffer struct{ b [mediumItem + 8]byte }
 
 // pack encodes an item. The parcel may be memory of the value's own, or of the buffer.
-func (h *typed[T]) pack(v *T, number uint64, scratch *buffer) (p parcel, err error) {
-	kind, data, err := wire.Encode(v, scratch.b[:0])
+func (h *typed[T]) pack(v *T, number uint64, scratch []byte) (p parcel, err error) {
+	kind, data, err := wire.Encode(v, scratch[:0])
 	if err != nil {
 		return p, fmt.Errorf("an item of type %T can't be encoded: %w", *v, err)
 	}
-	if len(data) > h.rules.inline && int64(len(data)) > h.bulk.BulkRoom() {
+	if !h.rules.small(&parcel{meta: uint64(len(data))}) && int64(len(data)) > h.bulk.BulkRoom() {
 		return p, fmt.Errorf("an item of %d bytes: at most %d will do", len(data), h.bulk.BulkRoom())
 	}
 	return parcel{meta: metaOf(kind, number, len(data)), data: data}, nil

@@ -248,10 +248,10 @@ func (h *typed[T]) acceptUpTo(ctx context.Context, n int) ([]*Delivery[T], error
 	} else if e := new(DecodeError); !errors.As(err, &e) {
 		return nil, err
 	}
-	rest, e := h.getSome(ctx, n-1, true)
-	for i := range rest {
-		all = append(all, h.handOut(ctx, rest[i].v, &rest[i].c))
-	}
+	e := h.getSome(ctx, n-1, true, func(v T, c *catch) {
+		held := *c
+		all = append(all, h.handOut(ctx, v, &held))
+	})
 	if e != nil && !isEnd(e) {
 		err = errors.Join(err, h.fail("get from", e))
 	}
@@ -343,7 +343,7 @@ func (q *JoinableQueue[T]) Failed(ctx context.Context) (*Delivery[T], error) {
 // openFailed decodes a failed item.
 func (h *typed[T]) openFailed(ctx context.Context, c *catch) (v T, err error) {
 	number, err := h.typeNumber()
-	if err == nil && !c.fits(&h.rules) {
+	if err == nil && c.apart() {
 		err = h.fetch(ctx, c)
 	}
 	if err != nil {

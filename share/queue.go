@@ -88,6 +88,9 @@ const MaxCapacity = 1 << 18
 const (
 	// defaultHands bounds how many large items are being read at a time.
 	defaultHands = 1024
+	// mediumItem is up to how many bytes an item lies in memory that processes map. Beyond,
+	// system calls cost less than the memory.
+	mediumItem = 4 << 10
 	// latchPatience is how long who does not wait for an item or for room waits for the latch.
 	latchPatience = time.Second
 )
@@ -134,7 +137,7 @@ func openTyped[T any](s *space, k kind, name string, p params) (*typed[T], error
 func makeQueue(o object) (*queue, error) {
 	r := rules{
 		order: firstIn, capacity: max(min(o.params[0], MaxCapacity), 1),
-		hands: max(min(low(o.params[1]), MaxCapacity), 1), inline: maxInline,
+		hands: max(min(low(o.params[1]), MaxCapacity), 1), inline: maxInline, medium: mediumItem,
 	}
 	switch o.kind {
 	case kindStack:
@@ -263,23 +266,26 @@ func (h *typed[T]) putPacked(ctx context.Context, v T, prio uint64, w how, scrat
 	if err != nil {
 		return err
 	}
-	p, err := h.pack(&v, number, scratch)
+	p, err := h.pack(&v, number, scratch.b[:])
 	if err != nil {
 		return err
 	}
 	p.prio = prio
-	if !p.fits(&h.rules) {
+	if !h.rules.small(&p) {
 		return h.putLarge(ctx, p, w)
 	}
 	seen := h.desk.first.Load()
 	ok, err := h.stepPut(ctx, &p, w)
-	switch {
-	case ok || err != nil:
-		return err
-	case w.now:
-		return ErrFull
+	if !ok && err == nil {
+		if w.now {
+			return ErrFull
+		}
+		err = h.putSlow(ctx, p, seen)
 	}
-	return h.putSlow(ctx, p, seen)
+	if err == errNoAnnex {
+		return h.putLarge(ctx, p, w)
+	}
+	return err
 }
 
 func (q *queue) putSlow(ctx context.Context, p parcel, seen uint64) error {
@@ -403,7 +409,7 @@ func (h *typed[T]) getPacked(ctx context.Context, c *catch, w how) (v T, err err
 			return v, err
 		}
 	}
-	apart := !c.fits(&h.rules)
+	apart := c.apart()
 	if apart {
 		if err := h.fetch(ctx, c); err != nil {
 			h.refuse(c, false)

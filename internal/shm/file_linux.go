@@ -237,6 +237,15 @@ func (w *Window) Uint64(off int) *atomic.Uint64 {
 	return w.word(off)
 }
 
+// Bytes is n bytes at an offset within the window and within the file. It is not checked against
+// the file's size.
+func (w *Window) Bytes(off, n int) []byte {
+	if off < 0 || n < 0 || off > len(w.data)-n {
+		panic(fmt.Sprintf("shm: no %d bytes at offset %d of a window of %d bytes", n, off, len(w.data)))
+	}
+	return w.bytes(off, n)
+}
+
 // Blank puts zeros of this process's own in the file's place, at the same addresses. Who
 // still reads and writes there does no harm, and every offset may be touched.
 func (w *Window) Blank() error {

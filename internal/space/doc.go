@@ -14,7 +14,7 @@
 //	384    next       uint64  the first unit that was never given away
 //	4096   1,024 slots of 64 bytes: generation, pid, pid namespace, start, joined, command
 //	69632  16,384 buckets: the first record of each chain, 0 for none
-//	200704 units of 256 bytes: records of objects, and extents
+//	200704 units of 256 bytes: records of objects, extents, and annexes of several units in a row
 //
 // Beside it lies the bulk file NAME.INODE.bulk, with the inode number of NAME.space in
 // hexadecimal digits: what is too large for words, such as long items of queues. The range

@@ -19,6 +19,7 @@ import (
 const (
 	MaxParticipants       = 1 << cell.SlotBits
 	MaxSize               = 256 << 20 // bytes of its file
+	MaxAnnex              = 64 << 10  // bytes of an annex
 	MaxName               = 100       // bytes of its own name, and of an object's
 	ObjectWords           = 12        // words of an object
 	MaxBulk         int64 = 1 << 32   // bytes of a unit's bulk, where the file system has room for so much

@@ -53,6 +53,12 @@ func (*File) Objects() iter.Seq[*Object] { return func(func(*Object) bool) {} }
 // Participants lists the living participants.
 func (*File) Participants() []Participant { return nil }
 
+// Annex says that spaces are not supported.
+func (*File) Annex(int) (uint64, error) { return 0, unsupported() }
+
+// AnnexBytes is the memory of an annex.
+func (*File) AnnexBytes(uint64, int) ([]byte, bool) { return nil, false }
+
 // WriteBulk says that spaces are not supported.
 func (*File) WriteBulk(uint64, []byte) error { return unsupported() }
 

@@ -74,9 +74,12 @@ func (s *storage) unit(index uint64) (off int, ok bool) {
 	return off, s.has(int64(off) + unitSize)
 }
 
-// claim gives a unit away. It allocates storage first, so that a lack of it costs no
-// unit.
-func (s *storage) claim() (index uint64, off int, err error) {
+// claim gives a unit away.
+func (s *storage) claim() (index uint64, off int, err error) { return s.claimRun(1) }
+
+// claimRun gives units in a row away. It allocates storage first, so that a lack of it costs
+// none.
+func (s *storage) claimRun(units uint64) (index uint64, off int, err error) {
 	if s.readOnly {
 		return 0, 0, fmt.Errorf("space: %s: a view makes nothing: %w", s.path, errors.ErrUnsupported)
 	}
@@ -88,17 +91,17 @@ func (s *storage) claim() (index uint64, off int, err error) {
 			return 0, 0, cell.ErrClosed
 		case index < firstUnit || index > endUnit:
 			return 0, 0, fmt.Errorf("space: %s: next unit is %d: %w", s.path, index, ErrCorrupt)
-		case index == endUnit:
+		case index > endUnit-units:
 			return 0, 0, fmt.Errorf("space: %s: %d MiB for objects and what they hold is the limit: %w", s.path, MaxSize>>20, ErrFull)
 		}
 		off = int(index) * unitSize
 		if !s.has(int64(off)) { // nobody gives a unit away without storage
 			return 0, 0, fmt.Errorf("space: %s: next unit is %d, beyond the file's end: %w", s.path, index, ErrCorrupt)
 		}
-		if err := s.ensure(int64(off) + unitSize); err != nil {
+		if err := s.ensure(int64(off) + int64(units)*unitSize); err != nil {
 			return 0, 0, err
 		}
-		if next.CompareAndSwap(index, index+1) {
+		if next.CompareAndSwap(index, index+units) {
 			return index, off, nil
 		}
 	}
@@ -124,6 +127,32 @@ func (s *storage) ensure(end int64) error {
 		return cell.ErrClosed
 	}
 	return fmt.Errorf("space: %s: no storage for more than %d bytes: %w", s.path, s.size.Load(), err)
+}
+
+// Annex gives away memory for some bytes, which are 0 at first, and returns the first of the units that
+// it lies in. It belongs to nobody until a word names it.
+func (s *storage) Annex(bytes int) (index uint64, err error) {
+	if bytes < 1 || bytes > MaxAnnex {
+		return 0, fmt.Errorf("space: an annex of %d bytes: 1 to %d can be had", bytes, MaxAnnex)
+	}
+	index, _, err = s.claimRun(uint64(bytes+unitSize-1) / unitSize)
+	return index, err
+}
+
+// AnnexBytes is the memory of n bytes that begins with a unit. Both may be made up by a peer: false
+// if so many bytes were never given away. Peers may change what is there while it is read.
+func (s *storage) AnnexBytes(index uint64, n int) ([]byte, bool) {
+	if n < 1 || n > MaxAnnex {
+		return nil, false
+	}
+	off, ok := s.unit(index)
+	if !ok {
+		return nil, false
+	}
+	if _, ok = s.unit(index + uint64(n-1)/unitSize); !ok {
+		return nil, false
+	}
+	return s.mem.Bytes(off, n), true
 }
 
 // extent is the extent at a unit's offset.
