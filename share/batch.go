@@ -50,10 +50,7 @@ func (h *typed[T]) putAll(ctx context.Context, items []T, prio int64) (n int, er
 			n++
 		}
 	}
-	if err != nil {
-		return n, h.fail("put into", err)
-	}
-	return n, nil
+	return n, h.outcome("put into", err)
 }
 
 // putSomeLocal puts as many items as there is room for.

@@ -127,10 +127,7 @@ func (d *Delivery[T]) end(what string, how func(c *catch)) error {
 		}
 		return q.fail(what, err)
 	}
-	if err := q.settle(d.h.item, how); err != nil {
-		return q.fail(what, err)
-	}
-	return nil
+	return q.outcome(what, q.settle(d.h.item, how))
 }
 
 var errTakenBackItem = errors.New("it was given back when the task that had it ended")
@@ -300,10 +297,7 @@ func (q *queue) watch(ctx context.Context, what string, l *line, look func() (bo
 			end()
 		}
 	}
-	if err != nil {
-		return q.fail(what, err)
-	}
-	return nil
+	return q.outcome(what, err)
 }
 
 // Failed waits for an item that has failed, and hands it out. Who gets it has to end the Delivery: Done

@@ -225,8 +225,17 @@ func (h *typed[T]) put(ctx context.Context, v T, prio int64, w how) (err error) 
 		err = h.putPacked(ctx, v, uint64(prio), w, scratch)
 		buffers.Put(scratch)
 	}
+	return h.outcome("put into", err)
+}
+
+// outcome is the error of an operation that is over. In a space that was closed meanwhile nothing counts:
+// an item that Get has got by then is lost with this process's part in the space.
+func (q *queue) outcome(what string, err error) error {
+	if err == nil && q.space.closed.Load() {
+		err = ErrClosed
+	}
 	if err != nil {
-		return h.fail("put into", err)
+		return q.fail(what, err)
 	}
 	return nil
 }
@@ -343,10 +352,7 @@ func (h *typed[T]) get(ctx context.Context, c *catch, w how) (v T, err error) {
 		c.data = nil
 		buffers.Put(scratch)
 	}
-	if err != nil {
-		return v, h.fail("get from", err)
-	}
-	return v, nil
+	return v, h.outcome("get from", err)
 }
 
 func (h *typed[T]) getLocal(ctx context.Context, c *catch, w how) (T, error) {
@@ -538,7 +544,7 @@ func (h *typed[T]) end(what string, cause error) error {
 		}
 	}
 	if !h.leave(token) {
-		return h.fail(what, ErrClosed)
+		err = ErrClosed
 	}
-	return nil
+	return h.outcome(what, err)
 }
