@@ -45,6 +45,10 @@ var roles = map[string]func(a *actor) error{
 	"put":       (*actor).putItems,
 	"get":       (*actor).getItems,
 	"deliver":   (*actor).deliverItems,
+	"fill":      (*actor).fill,
+	"empty":     (*actor).empty,
+	"hand":      (*actor).hand,
+	"end":       (*actor).pipeEnd,
 }
 
 // playRole is main in a process of a test. It does not return if this is one.
