@@ -343,10 +343,10 @@ var errStopped = errors.New("another process is in the middle of an operation on
 // if not, this process has left the space, and what was done under the latch has no effect.
 func (d *depot) leave(token uint64) bool {
 	do, litter := d.due, d.litter
+	d.due = due{}
 	if litter != nil {
 		d.litter = nil
 	}
-	d.due = due{}
 	d.shadow.Release()
 	if !d.latch.unlock(token, false) {
 		return false

@@ -52,8 +52,21 @@ type catch struct {
 
 func (c *catch) attempt() int { return int(low(c.state) / slotAttempt) }
 
-// room is a slot to fill; none if there is no room, or if it is another one's turn.
+// room is a slot to fill; none if there is no room, or if it is another one's turn. What is usual
+// is looked at first, and at once.
 func (d *depot) room(head bool) (n uint64, s *slot, err error) {
+	if d.status.Load()&(isClosed|isAborted) == 0 && d.putters.heir.Load() == 0 && !d.widowed {
+		if stock := d.desk.stock.Load(); low(stock)+stock>>32 >= d.rules.capacity {
+			return 0, nil, nil
+		}
+		if n = d.desk.free.Load(); n-1 < uint64(len(d.view)) {
+			if s = d.view[n-1]; !d.mortal {
+				d.desk.free.Set(s.next.Load())
+				return n, s, nil
+			}
+		}
+		return d.obtain()
+	}
 	if err := d.ended(d.status.Load()); err != nil {
 		return 0, nil, err
 	}
@@ -194,11 +207,17 @@ func (d *depot) deliver(ctx context.Context, n uint64, s *slot, p *parcel) error
 // is another one's turn. Own says that the caller has items in hand: it does not wait for
 // those of others to come back.
 func (d *depot) next(head, own bool) (n uint64, s *slot, err error) {
-	status := d.status.Load()
+	status, held := d.status.Load(), d.desk.held.Load()
+	if d.getters.heir.Load() == 0 && status&isAborted == 0 && held < d.rules.hands {
+		if n = d.desk.first.Load(); n-1 < uint64(len(d.view)) {
+			if s = d.view[n-1]; !d.mortal || s.state.Load()&(slotCode|^uint64(1<<32-1)) == slotReady {
+				return n, s, nil
+			}
+		}
+	}
 	if status&isAborted != 0 {
 		return 0, nil, d.ended(status)
 	}
-	held := d.desk.held.Load()
 	for again := false; ; again = true {
 		if n = d.desk.first.Load(); n == 0 {
 			break

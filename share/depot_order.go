@@ -64,8 +64,15 @@ func (d *depot) insert(n uint64, s *slot) {
 
 // insertNewest is insert for what has just been put, into a list.
 func (d *depot) insertNewest(n uint64, s *slot) {
-	tally(d.desk.stock, 1)
-	if t := d.at(d.desk.last.Load()); t == nil {
+	d.desk.stock.Set(d.desk.stock.Load() + 1)
+	last := d.desk.last.Load()
+	var t *slot
+	if last-1 < uint64(len(d.view)) {
+		t = d.view[last-1]
+	} else {
+		t = d.at(last)
+	}
+	if t == nil {
 		s.next.Set(0)
 		d.desk.first.Set(n)
 		d.desk.last.Set(n)

@@ -177,7 +177,7 @@ func (q *queue) fail(what string, err error) error {
 	return q.failed(what, err)
 }
 
-var pauseLoops = 200
+const pauseLoops = 300
 
 // how says in what way somebody puts or gets.
 type how struct {
