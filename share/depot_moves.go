@@ -48,6 +48,7 @@ type catch struct {
 	slot  *slot
 	state uint64 // as it was left
 	seq   uint64
+	into  []byte // where a large item may be read to
 }
 
 func (c *catch) attempt() int { return int(low(c.state) / slotAttempt) }
@@ -316,7 +317,7 @@ func (d *depot) take(n uint64, s *slot, c *catch) error {
 // fetch reads a large item. If it is handed over by that, its slot is free afterwards.
 func (d *depot) fetch(ctx context.Context, c *catch) error {
 	var err error
-	c.data, err = d.bulk.ReadBulk(c.slot.index, int64(c.length()), nil)
+	c.data, err = d.bulk.ReadBulk(c.slot.index, int64(c.length()), c.into)
 	if c.state&slotCode != slotReading {
 		return err
 	}

@@ -1,6 +1,7 @@
 package share
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"strings"
@@ -146,6 +147,31 @@ var buffers = sync.Pool{New: func() any { return &buffer{} }}
 
 type buffer struct{ b [mediumItem + 8]byte }
 
+// largeBuffers are for decoding large items of which nothing is kept.
+var largeBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxLargeBuffer bounds what is kept for that.
+const maxLargeBuffer = 16 << 20
+
+// fetchAndUnpack reads a large item, and decodes it.
+func (h *typed[T]) fetchAndUnpack(ctx context.Context, c *catch, number uint64) (v T, err error) {
+	_, keeps := any(&v).(*[]byte)
+	if !keeps {
+		b := largeBuffers.Get().(*[]byte)
+		c.into = *b
+		defer func() {
+			if *b = c.data; cap(*b) <= maxLargeBuffer {
+				largeBuffers.Put(b)
+			}
+		}()
+	}
+	if err := h.fetch(ctx, c); err != nil {
+		h.refuse(c, false)
+		return v, err
+	}
+	return h.unpack(c, number, keeps)
+}
+
 // pack encodes an item. The parcel may be memory of the value's own, or of the buffer.
 func (h *typed[T]) pack(v *T, number uint64, scratch []byte) (p parcel, err error) {
 	kind, data, err := wire.Encode(v, scratch[:0])
@@ -181,6 +207,7 @@ func (e *DecodeError) Unwrap() error { return e.Err }
 
 // unpack decodes an item. If owned, the value may keep the data.
 func (h *typed[T]) unpack(c *catch, own uint64, owned bool) (v T, err error) {
+	bytes, isBytes := any(&v).(*[]byte)
 	if n := c.typeNumber(); n != own {
 		text, mine := h.foreignType(n), typeText(reflect.TypeFor[T]())
 		if name, _, _ := strings.Cut(text, "\t"); name != strings.SplitN(mine, "\t", 2)[0] {
@@ -192,9 +219,12 @@ func (h *typed[T]) unpack(c *catch, own uint64, owned bool) (v T, err error) {
 			err = h.undecodable(c, fmt.Errorf("decoding it panicked: %v", p))
 		}
 	}()
-	if owned {
-		err = wire.DecodeOwned(c.kind(), c.data, &v)
-	} else {
+	switch {
+	case isBytes && c.kind() == wire.Bytes && owned:
+		*bytes = c.data
+	case isBytes && c.kind() == wire.Bytes:
+		*bytes = append(c.into[:0], c.data...)
+	default:
 		err = wire.Decode(c.kind(), c.data, &v)
 	}
 	if err != nil {

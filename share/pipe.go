@@ -158,6 +158,15 @@ func (e *End[T]) Receive(ctx context.Context) (v T, err error) {
 	return t.get(ctx, &c, how{})
 }
 
+// ReceiveInto is Receive that stores the item in v, as Queue.GetInto does.
+func (e *End[T]) ReceiveInto(ctx context.Context, v *T) error {
+	t, err := e.e.receiving(ctx)
+	if err != nil {
+		return err
+	}
+	return t.getInto(ctx, v)
+}
+
 // TryReceive receives an item if there is one. Otherwise the error matches ErrEmpty, or ErrClosed.
 func (e *End[T]) TryReceive() (v T, err error) {
 	t, err := e.e.receiving(context.Background())

@@ -411,18 +411,18 @@ func (h *typed[T]) getPacked(ctx context.Context, c *catch, w how) (v T, err err
 	case !ok && w.now:
 		return v, ErrEmpty
 	case !ok:
+		into := c.into
 		if *c, err = h.getSlow(ctx, seen, w.own); err != nil {
 			return v, err
 		}
+		c.into = into
 	}
-	apart := c.apart()
-	if apart {
-		if err := h.fetch(ctx, c); err != nil {
-			h.refuse(c, false)
-			return v, err
-		}
+	if c.apart() {
+		v, err = h.fetchAndUnpack(ctx, c, number)
+	} else {
+		v, err = h.unpack(c, number, false)
 	}
-	if v, err = h.unpack(c, number, apart); err != nil {
+	if e := new(DecodeError); errors.As(err, &e) {
 		h.refuse(c, true)
 	}
 	return v, err
@@ -468,6 +468,23 @@ func (q *Queue[T]) PutAll(ctx context.Context, items ...T) (n int, err error) {
 func (q *Queue[T]) Get(ctx context.Context) (T, error) {
 	var c catch
 	return q.t.get(ctx, &c, how{})
+}
+
+// GetInto is Get that stores the item in v. If it is a []byte, it is stored in the memory that v has, as far as
+// there is enough: a consumer of large items that has done with one before it gets the next makes no
+// garbage. After an error v is as it was, but for what that memory holds.
+func (q *Queue[T]) GetInto(ctx context.Context, v *T) error { return q.t.getInto(ctx, v) }
+
+func (h *typed[T]) getInto(ctx context.Context, v *T) error {
+	var c catch
+	if b, ok := any(v).(*[]byte); ok {
+		c.into = *b
+	}
+	got, err := h.get(ctx, &c, how{})
+	if err == nil {
+		*v = got
+	}
+	return err
 }
 
 // TryGet gets an item if there is one. Otherwise the error matches ErrEmpty, or ErrClosed.

@@ -3,8 +3,10 @@ package share
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
+	"time"
 )
 
 // basket is what all queues can.
@@ -129,4 +131,33 @@ func BenchmarkQueuePair(b *testing.B) {
 			<-c
 		}
 	})
+}
+
+func BenchmarkQueueLarge(b *testing.B) {
+	for _, size := range []int{4 << 10, 64 << 10, 1 << 20, 4 << 20} {
+		b.Run(fmt.Sprint(size>>10, "KiB"), func(b *testing.B) {
+			s := must(New())
+			defer s.Close()
+			q := must(NewQueue[[]byte](s, "q", 1000))
+			ctx := context.Background()
+			v := make([]byte, size)
+			b.SetBytes(int64(size))
+			var puts, gets time.Duration
+			var into []byte
+			for b.Loop() {
+				t0 := time.Now()
+				if err := q.Put(ctx, v); err != nil {
+					b.Fatal(err)
+				}
+				t1 := time.Now()
+				if err := q.GetInto(ctx, &into); err != nil {
+					b.Fatal(err)
+				}
+				puts += t1.Sub(t0)
+				gets += time.Since(t1)
+			}
+			b.ReportMetric(float64(puts.Nanoseconds())/float64(b.N), "ns/put")
+			b.ReportMetric(float64(gets.Nanoseconds())/float64(b.N), "ns/get")
+		})
+	}
 }

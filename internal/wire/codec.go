@@ -150,15 +150,6 @@ func Decode[T any](k Kind, b []byte, v *T) error {
 	return errShape
 }
 
-// DecodeOwned is Decode of bytes that v may keep.
-func DecodeOwned[T any](k Kind, b []byte, v *T) error {
-	if p, ok := any(v).(*[]byte); ok && k == Bytes {
-		*p = b
-		return nil
-	}
-	return Decode(k, b, v)
-}
-
 // fromBits is the reverse of toBits.
 func fromBits(v any, bits uint64) bool {
 	switch p := v.(type) {
