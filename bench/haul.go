@@ -16,6 +16,7 @@ type way int
 
 const (
 	byQueue way = iota
+	byInto // with GetInto
 	byBatches
 	byJoinable
 	byPipe
@@ -25,7 +26,7 @@ const (
 type haul[T any] struct {
 	Start    *share.Barrier // where all meet
 	Way      way
-	Queue    *share.Queue[T]         // for byQueue and byBatches
+	Queue    *share.Queue[T]         // for byQueue, byInto and byBatches
 	Joinable *share.JoinableQueue[T] // for byJoinable
 	End      *share.End[T]           // for byPipe, its own
 	Puts     bool                    // it puts; else it gets
@@ -116,6 +117,8 @@ func (h haul[T]) get(kind kindOf[T]) func(context.Context) error {
 	switch h.Way {
 	case byBatches:
 		return func(ctx context.Context) error { return getBatches(h.Queue)(ctx, right, h.N) }
+	case byInto:
+		return func(ctx context.Context) error { return getInto(h.Queue)(ctx, right, h.N) }
 	case byJoinable:
 		return func(ctx context.Context) error {
 			for range h.N {
@@ -167,6 +170,22 @@ func getOnes[T any](q *share.Queue[T]) func(ctx context.Context, right func(T) b
 		for range n {
 			v, err := q.Get(ctx)
 			if err != nil {
+				return err
+			}
+			if !right(v) {
+				return errWrong
+			}
+		}
+		return nil
+	}
+}
+
+// getInto gets n items into the same memory.
+func getInto[T any](q *share.Queue[T]) func(ctx context.Context, right func(T) bool, n int) error {
+	return func(ctx context.Context, right func(T) bool, n int) error {
+		var v T
+		for range n {
+			if err := q.GetInto(ctx, &v); err != nil {
 				return err
 			}
 			if !right(v) {

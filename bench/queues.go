@@ -134,6 +134,13 @@ func (b *bench) queuesBySize(p queuePeers) (cs []comparison) {
 				sides = append(sides, l.posix(p, n))
 			}
 			cs = append(cs, comparison{"queue, " + l.String(), 0, sides})
+			if crew == 1 && size >= 64<<10 {
+				cs = append(cs, comparison{"queue, " + l.String() + ", GetInto", 0, []side{
+					{name: "brood", run: func() (float64, error) { return carry(l, n, byInto) }},
+					l.side(p.python, "multiprocessing.Queue", target, "queue", few),
+					l.side(p.c, "Unix pipe in C", 0, "pipe", n),
+				}})
+			}
 		}
 	}
 	return cs

@@ -141,7 +141,7 @@ func (h *typed[T]) getUpTo(ctx context.Context, n int) ([]T, error) {
 // can't be decoded, or the reason for which there are none.
 func (h *typed[T]) getSome(ctx context.Context, n int, own bool, each func(v T, c *catch)) (err error) {
 	n = min(n, batchItems)
-	if n < 1 || !h.hasMore() {
+	if n < 1 || h.ready() == 0 {
 		return nil
 	}
 	if h.shelf != nil {

@@ -227,7 +227,7 @@ func newDepot(mem cell.Extender, words []cell.Word, r rules, b bulk, local cell.
 		lastFree: w(14), stock: w(15), held: w(16), failed: w(17), puts: w(18), kept: w(19),
 	}
 	d.getters = line{change: w(3), heir: w(4), mem: mem, me: d.me, gate: gate{gates[1], local}, more: d.hasMore}
-	d.putters = line{change: w(5), heir: w(6), mem: mem, me: d.me, gate: gate{gates[2], local}, more: d.hasRoom}
+	d.putters = line{change: w(5), heir: w(6), mem: mem, me: d.me, gate: gate{gates[2], local}, more: d.hasMoreRoom}
 	d.joiners = line{change: w(7), heir: w(20), mem: mem, me: d.me, gate: gate{gates[3], local}}
 	d.failers = line{change: w(8), heir: w(21), mem: mem, me: d.me, gate: gate{gates[4], local}}
 	inline := make([]cell.Word, 0, cell.ExtentWords)
@@ -259,7 +259,16 @@ func openDesk(mem cell.Extender, word cell.Word) (cell.Extent, error) {
 // ready is how many items wait.
 func (d *depot) ready() uint64 { return low(d.desk.stock.Load()) }
 
-func (d *depot) hasMore() bool { return d.ready() > 0 }
+// hasMore reports whether another getter than the one who asks may have something to do. When
+// the queue is closed everybody has: to go.
+func (d *depot) hasMore() bool {
+	return d.ready() > 0 || d.status.Load()&(isClosed|isAborted) != 0
+}
+
+// hasMoreRoom is the same for putters.
+func (d *depot) hasMoreRoom() bool {
+	return d.hasRoom() || d.status.Load()&(isClosed|isAborted) != 0
+}
 
 func (d *depot) hasRoom() bool {
 	s := d.desk.stock.Load()

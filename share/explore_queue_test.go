@@ -16,6 +16,9 @@ import (
 // A depot on the simulated machine: items are two words that must be equal, so that a torn one
 // shows.
 
+// queueRuns is less than elsewhere, because each takes longer.
+const queueRuns = 8_000
+
 // simulatedBulk is a bulk file that is written and read in two steps.
 type simulatedBulk struct {
 	w *explore.World
@@ -283,7 +286,7 @@ func plainCase(r rules, producers, consumers, items int, cancels bool) func(*exp
 			d := s.depot(p)
 			name := fmt.Sprintf("get%d", i)
 			p.Serve("s", func() {
-				waiting[name] = (*depot).hasMore
+				waiting[name] = func(d *depot) bool { return d.ready() > 0 }
 				for range items * producers / consumers {
 					if _, err := s.getItem(ctxOf(p), d); err != nil && !cancels {
 						w.Fail("%v", err)
@@ -347,40 +350,40 @@ func TestExploreQueue(t *testing.T) {
 		t.Run(way.name, func(t *testing.T) {
 			t.Run("one to one", func(t *testing.T) {
 				search{
-					explore.Options{Preemptions: 2, Kills: 1, Jumps: 1},
-					explore.Options{Kills: 1, Jumps: 2, AnyWake: true},
+					explore.Options{MaxRuns: queueRuns, Preemptions: 2, Kills: 1, Jumps: 1},
+					explore.Options{Runs: queueRuns / 2, Kills: 1, Jumps: 2, AnyWake: true},
 				}.run(t, plainCase(fifoRules(1, way.inline), 1, 1, 2, false))
 			})
 			t.Run("two to two", func(t *testing.T) {
 				search{
-					explore.Options{Preemptions: 1, Kills: 1, Jumps: 1},
-					explore.Options{Kills: 2, Jumps: 3, AnyWake: true},
+					explore.Options{MaxRuns: queueRuns, Preemptions: 1, Kills: 1, Jumps: 1},
+					explore.Options{Runs: queueRuns / 2, Kills: 2, Jumps: 3, AnyWake: true},
 				}.run(t, plainCase(fifoRules(1, way.inline), 2, 2, 1, false))
 			})
 			t.Run("one to two", func(t *testing.T) {
 				search{
-					explore.Options{Preemptions: 2, Jumps: 1},
-					explore.Options{Kills: 1, Jumps: 2, AnyWake: true},
+					explore.Options{MaxRuns: queueRuns, Preemptions: 2, Jumps: 1},
+					explore.Options{Runs: queueRuns / 2, Kills: 1, Jumps: 2, AnyWake: true},
 				}.run(t, plainCase(fifoRules(2, way.inline), 1, 2, 2, false))
 			})
 			t.Run("cancelled", func(t *testing.T) {
 				search{
-					explore.Options{Preemptions: 1, Kills: 1, Cancels: 1},
-					explore.Options{Kills: 1, Cancels: 3, Jumps: 2, AnyWake: true},
+					explore.Options{MaxRuns: queueRuns, Preemptions: 1, Kills: 1, Cancels: 1},
+					explore.Options{Runs: queueRuns / 2, Kills: 1, Cancels: 3, Jumps: 2, AnyWake: true},
 				}.run(t, plainCase(fifoRules(1, way.inline), 2, 2, 1, true))
 			})
 		})
 	}
 	t.Run("stack", func(t *testing.T) {
 		search{
-			explore.Options{Preemptions: 1, Kills: 1},
-			explore.Options{Kills: 2, Jumps: 2, AnyWake: true},
+			explore.Options{MaxRuns: queueRuns, Preemptions: 1, Kills: 1},
+			explore.Options{Runs: queueRuns / 2, Kills: 2, Jumps: 2, AnyWake: true},
 		}.run(t, plainCase(rules{order: lastIn, stack: true, capacity: 3, hands: 4, inline: 16}, 2, 1, 2, false))
 	})
 	t.Run("priority", func(t *testing.T) {
 		search{
-			explore.Options{Preemptions: 1, Kills: 1},
-			explore.Options{Kills: 2, Jumps: 2, AnyWake: true},
+			explore.Options{MaxRuns: queueRuns, Preemptions: 1, Kills: 1},
+			explore.Options{Runs: queueRuns / 2, Kills: 2, Jumps: 2, AnyWake: true},
 		}.run(t, plainCase(rules{order: byPriority, heap: true, capacity: 4, hands: 4, inline: 16}, 2, 1, 2, false))
 	})
 }
@@ -506,14 +509,18 @@ func TestExploreJoinable(t *testing.T) {
 			for _, attempts := range []uint64{1, 2} {
 				r := rules{order: firstIn, capacity: 2, hands: 2, attempts: attempts, inline: way.inline}
 				search{
-					explore.Options{Preemptions: 1, Kills: 1},
-					explore.Options{Kills: 2, Jumps: 2, AnyWake: true},
+					explore.Options{MaxRuns: queueRuns, Preemptions: 2},
+					explore.Options{Runs: queueRuns / 2, Jumps: 1, AnyWake: true},
+				}.run(t, joinableCase(r, 3, 2))
+				search{
+					explore.Options{MaxRuns: queueRuns, Preemptions: 1, Kills: 1},
+					explore.Options{Runs: queueRuns / 2, Kills: 2, Jumps: 2, AnyWake: true},
 				}.run(t, joinableCase(r, 2, 2))
 			}
 			r := rules{order: firstIn, capacity: 1, hands: 1, attempts: 1, inline: way.inline}
 			search{
-				explore.Options{Preemptions: 1, Kills: 1},
-				explore.Options{Kills: 2, Jumps: 2, AnyWake: true},
+				explore.Options{MaxRuns: queueRuns, Preemptions: 1, Kills: 1},
+				explore.Options{Runs: queueRuns / 2, Kills: 2, Jumps: 2, AnyWake: true},
 			}.run(t, joinableCase(r, 3, 2))
 		})
 	}

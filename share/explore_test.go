@@ -18,8 +18,9 @@ type search struct {
 
 func (s search) run(t *testing.T, body func(*explore.World)) {
 	t.Helper()
-	s.exhaust.MaxRuns = 40_000
-	s.random.Runs = 10_000
+	if s.exhaust.MaxRuns == 0 {
+		s.exhaust.MaxRuns, s.random.Runs = 40_000, 10_000
+	}
 	if long {
 		s.exhaust.MaxRuns *= 20
 		s.exhaust.Preemptions++

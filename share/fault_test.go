@@ -14,13 +14,51 @@ type fault struct {
 	local     func(m *brokenMemory)
 	word      map[int]func(w *spoilt) // by the index in the object; -1 is every word
 	localWord func(w *spoilt)
+	extent    func(index uint64, i int) func(w *spoilt) // word i of an extent; nil is sound
 }
 
 // planted is the fault in the processes that are made now.
 var planted fault
 
-func (f *fault) inMemory(m cell.Extender) cell.Extender { return breaking(m, f.memory) }
-func (f *fault) inLocal(m cell.Extender) cell.Extender  { return breaking(m, f.local) }
+func (f *fault) inMemory(m cell.Extender) cell.Extender {
+	if f.extent != nil {
+		m = &spoiltExtents{m, f.extent}
+	}
+	return breaking(m, f.memory)
+}
+
+// spoiltExtents is a memory of whose extents some words are broken.
+type spoiltExtents struct {
+	cell.Extender
+	how func(index uint64, i int) func(w *spoilt)
+}
+
+func (m *spoiltExtents) spoil(x cell.Extent) cell.Extent {
+	return cell.Extent{Index: x.Index, At: func(i int) cell.Word {
+		w := x.At(i)
+		if how := m.how(x.Index, i); how != nil {
+			w = spoil(w, how)
+		}
+		return w
+	}}
+}
+
+func (m *spoiltExtents) Extend() (cell.Extent, error) {
+	x, err := m.Extender.Extend()
+	if err != nil {
+		return x, err
+	}
+	return m.spoil(x), nil
+}
+
+func (m *spoiltExtents) Extent(index uint64) (cell.Extent, bool) {
+	x, ok := m.Extender.Extent(index)
+	if !ok {
+		return x, false
+	}
+	return m.spoil(x), true
+}
+func (f *fault) inLocal(m cell.Extender) cell.Extender { return breaking(m, f.local) }
 
 func breaking(m cell.Extender, how func(*brokenMemory)) cell.Extender {
 	if how == nil {
@@ -171,6 +209,24 @@ func writes(change func(old, new uint64) uint64) func(*spoilt) {
 	return func(s *spoilt) {
 		s.cas = func(w cell.Word, old, new uint64) bool { return w.CompareAndSwap(old, change(old, new)) }
 	}
+}
+
+// changes changes what is written, in whatever way.
+func changes(change func(old, new uint64) uint64) func(*spoilt) {
+	return func(s *spoilt) {
+		writes(change)(s)
+		s.store = func(w cell.Word, v uint64) { w.Store(change(w.Load(), v)) }
+	}
+}
+
+// forgets pretends to do some of the changes, in whatever way.
+func forgets(which func(old, new uint64) bool) func(*spoilt) {
+	return changes(func(old, new uint64) uint64 {
+		if which(old, new) {
+			return old
+		}
+		return new
+	})
 }
 
 // without never lets some bits be set.

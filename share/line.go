@@ -56,8 +56,8 @@ type line struct {
 	me           cell.ID
 	gate         gate
 
-	// more reports, without the latch, whether the next one may be served too. nil: all are
-	// always woken.
+	// more reports, without the latch, whether the next one may have something to do, too. nil: all
+	// are always woken.
 	more func() bool
 }
 

@@ -72,7 +72,7 @@ func (p *plant) check(t *testing.T) *explore.Failure {
 
 // Every fault that is planted is found.
 func TestPlantedFaults(t *testing.T) {
-	for _, all := range [][]plant{mutexFaults, gateFaults, flagFaults, permitsFaults, waitlistFaults, rendezvousFaults} {
+	for _, all := range [][]plant{mutexFaults, gateFaults, flagFaults, permitsFaults, waitlistFaults, rendezvousFaults, depotFaults} {
 		for _, p := range all {
 			t.Run(p.name, func(t *testing.T) { p.check(t) })
 		}
