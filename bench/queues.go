@@ -54,7 +54,10 @@ func (b *bench) queues() error {
 	if err := b.table(fmt.Sprintf("Queues: goroutines, an item of 8 B, room for %d", capacity), local); err != nil {
 		return err
 	}
-	return b.handOversLocal()
+	if err := b.handOversLocal(); err != nil {
+		return err
+	}
+	return b.handBack()
 }
 
 // load is what is carried from processes to processes.
