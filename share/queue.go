@@ -88,7 +88,8 @@ const MaxCapacity = 1 << 18
 const (
 	// defaultHands bounds how many large items are being read at a time.
 	defaultHands = 1024
-	// latchPatience is how long who does not wait for an item or for room waits for the latch.
+	// latchPatience is how long who does not wait for an item or for room waits for the latch. It is
+	// held for microseconds, but its holder may have to wait for a CPU.
 	latchPatience = time.Second
 )
 
@@ -186,7 +187,7 @@ type how struct {
 
 func (q *queue) begin(ctx context.Context, w how) (token uint64, err error) {
 	if w.now {
-		return q.enterNow(tryPatience)
+		return q.enterNow(latchPatience)
 	}
 	return q.enter(ctx)
 }
