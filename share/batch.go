@@ -121,7 +121,7 @@ func (h *typed[T]) getUpTo(ctx context.Context, n int) ([]T, error) {
 	for i := range rest {
 		all = append(all, rest[i].v)
 	}
-	if e != nil && !isEnd(e) {
+	if e != nil {
 		err = errors.Join(err, h.fail("get from", e))
 	}
 	return all, err
@@ -134,7 +134,7 @@ type got[T any] struct {
 }
 
 // getSome gets up to n small items that are there, up to the first large one. The error is of items that
-// can't be decoded, or the reason for which there are none.
+// can't be decoded, or why there can be no more, but for the end of the stream.
 func (h *typed[T]) getSome(ctx context.Context, n int, own bool) (all []got[T], err error) {
 	n = min(n, batchItems)
 	if n < 1 {
@@ -168,6 +168,9 @@ func (h *typed[T]) getSome(ctx context.Context, n int, own bool) (all []got[T], 
 	}
 	if !h.leave(token) {
 		return nil, ErrClosed
+	}
+	if isEnd(err) {
+		err = nil // the next call says so
 	}
 	if h.shelf != nil {
 		return all, err
