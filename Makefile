@@ -36,6 +36,7 @@ fuzz: ## each fuzz test for a minute
 	$(GO) test -fuzz FuzzConsumer -fuzztime 1m ./internal/ring
 	$(GO) test -fuzz FuzzHeads -fuzztime 1m ./internal/wire
 	$(GO) test -fuzz FuzzReceive -fuzztime 1m ./internal/link
+	$(GO) test -run xxx -fuzz FuzzItem -fuzztime 1m ./share
 	$(GO) test -run xxx -fuzz FuzzDecodeError -fuzztime 1m .
 
 bench: ## compare with xargs, GNU parallel and others

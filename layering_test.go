@@ -79,7 +79,7 @@ var testImports = map[string][]string{
 }
 
 // testModules are modules that only tests use.
-var testModules = []string{"github.com/rogpeppe/go-internal", "github.com/creack/pty", "golang.org/x/sys"}
+var testModules = []string{"github.com/rogpeppe/go-internal", "github.com/creack/pty", "pgregory.net/rapid", "golang.org/x/sys"}
 
 // pure names what a pure package must not import: goroutines' tools, the
 // clock's and the system's.

@@ -131,14 +131,14 @@ func (h *typed[T]) getUpTo(ctx context.Context, n int) ([]T, error) {
 		all = append(all, v)
 	}
 	e := h.getSome(ctx, n-1, false, func(v T, _ *catch) { all = append(all, v) })
-	if e != nil && !isEnd(e) {
+	if e != nil {
 		err = errors.Join(err, h.fail("get from", e))
 	}
 	return all, err
 }
 
 // getSome gets up to n small items that are there, up to the first large one. The error is of items that
-// can't be decoded, or the reason for which there are none.
+// can't be decoded, or why there can be no more, but for the end of the stream.
 func (h *typed[T]) getSome(ctx context.Context, n int, own bool, each func(v T, c *catch)) (err error) {
 	n = min(n, batchItems)
 	if n < 1 || h.ready() == 0 {
@@ -173,6 +173,9 @@ func (h *typed[T]) getSome(ctx context.Context, n int, own bool, each func(v T, 
 	}
 	if !h.leave(token) {
 		return ErrClosed
+	}
+	if isEnd(err) {
+		err = nil // the next call says so
 	}
 	for i := range all {
 		v, e := h.unpack(&all[i], number, false)
@@ -209,6 +212,9 @@ func (h *typed[T]) getSomeLocal(ctx context.Context, n int, own bool, each func(
 	}
 	if !h.leave(token) {
 		return ErrClosed
+	}
+	if isEnd(err) {
+		err = nil // the next call says so
 	}
 	for i := range catches {
 		each(values[i], &catches[i])

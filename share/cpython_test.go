@@ -112,7 +112,8 @@ var catalogue = []struct{ scenario, port string }{
 }
 
 // ports are the subtests.
-var ports = merge(lockPorts, eventPorts, conditionPorts, semaphorePorts, barrierPorts)
+var ports = merge(lockPorts, eventPorts, conditionPorts, semaphorePorts, barrierPorts,
+	queuePorts, joinPorts, simplePorts, multiPorts, pipePorts)
 
 func merge(all ...map[string]func(t *testing.T, s *Space)) map[string]func(t *testing.T, s *Space) {
 	ports := map[string]func(t *testing.T, s *Space){}
@@ -136,7 +137,7 @@ func TestCPython(t *testing.T) {
 // The catalogue names each scenario once, and every port is there and named in it.
 func TestCatalogue(t *testing.T) {
 	named, seen := map[string]bool{}, map[string]bool{}
-	for _, c := range catalogue {
+	for _, c := range slices.Concat(catalogue, queueCatalogue) {
 		if seen[c.scenario] {
 			t.Errorf("%s is there twice", c.scenario)
 		}
@@ -158,6 +159,7 @@ func TestCatalogue(t *testing.T) {
 		"BaseLockTests": 13, "LockTests": 4, "RLockTests": 6, "EventTests": 6, "ConditionTests": 7, "BaseSemaphoreTests": 10, "SemaphoreTests": 2, "BoundedSemaphoreTests": 2, "BarrierTests": 12,
 		"_TestLock": 3, "_TestSemaphore": 3, "_TestCondition": 7, "_TestEvent": 2, "_TestBarrier": 11,
 	}
+	maps.Copy(counts, queueCounts)
 	for s := range seen {
 		class, _, _ := strings.Cut(s, ".")
 		counts[class]--

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/brood-go/brood/internal/cell"
@@ -93,7 +94,8 @@ import (
 //
 // A slot's number is checked against the slots that there are, and its state against what it
 // must be; what does not fit makes the holder derive everything again, once, and then is an
-// error. Every walk is bounded by the number of slots. Bytes are a decoder's business.
+// error. Every walk is bounded by the number of slots. Bytes are a decoder's business. What a process
+// notes for itself is guarded by inside as well, for a latch that is overwritten lets two in.
 type depot struct {
 	latch  mutex
 	status cell.Word
@@ -109,6 +111,8 @@ type depot struct {
 	shadow race.Shadow
 	mortal bool   // participants may die: false in a local space
 	pause  func() // what a contender does before it tries the latch again; may be nil
+
+	inside atomic.Bool // somebody of this process has the latch
 
 	// What follows is guarded by the latch.
 	view    []*slot // as far as they are known here, by number, from 1
@@ -291,8 +295,7 @@ func (d *depot) enter(ctx context.Context) (token uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	d.entered(g)
-	return g.token, nil
+	return g.token, d.entered(g)
 }
 
 // contend waits for the latch, first without sleeping: it is held for less than a sleep costs.
@@ -306,7 +309,13 @@ func (d *depot) contend(ctx context.Context) (grant, error) {
 	return d.latch.lock(ctx)
 }
 
-func (d *depot) entered(g grant) {
+// entered is called with the latch held. If somebody else here has it too, a peer has overwritten
+// it: then it is given up, as what it guards is also memory of this process, which no peer may spoil.
+func (d *depot) entered(g grant) error {
+	if d.mortal && !d.inside.CompareAndSwap(false, true) {
+		d.latch.unlock(g.token, true)
+		return errDepot
+	}
 	d.shadow.Acquire()
 	if g.recovered {
 		d.rebuild()
@@ -323,6 +332,7 @@ func (d *depot) lookForDead() {
 		d.widowed = d.anyGone()
 		d.buried = deaths + 1
 	}
+	return nil
 }
 
 // commit writes a slot's state.
@@ -338,8 +348,7 @@ func (d *depot) commit(s *slot, state uint64) {
 // is not stopped.
 func (d *depot) enterNow(patience time.Duration) (token uint64, err error) {
 	if g, ok := d.latch.try(); ok {
-		d.entered(g)
-		return g.token, nil
+		return g.token, d.entered(g)
 	}
 	ctx, cancel := context.WithTimeoutCause(context.Background(), patience, errStopped)
 	defer cancel()
@@ -357,6 +366,9 @@ func (d *depot) leave(token uint64) bool {
 		d.litter = nil
 	}
 	d.shadow.Release()
+	if d.mortal {
+		d.inside.Store(false)
+	}
 	if !d.latch.unlock(token, false) {
 		return false
 	}
@@ -459,13 +471,16 @@ func (d *depot) obtain() (n uint64, s *slot, err error) {
 	if uint64(len(d.view)) >= d.maxSlots() {
 		return 0, nil, nil
 	}
-	x, err := d.mem.Extend()
-	if err != nil {
-		return 0, nil, err
-	}
 	from := d.desk.slots
 	if k := len(d.view); k > 0 {
 		from = d.view[k-1].sibling
+	}
+	if from.Load() != 0 { // and there is no slot
+		return 0, nil, errDepot
+	}
+	x, err := d.mem.Extend()
+	if err != nil {
+		return 0, nil, err
 	}
 	if !from.CompareAndSwap(0, x.Index) {
 		return 0, nil, errDepot

@@ -202,9 +202,8 @@ func (q *JoinableQueue[T]) TryGet(ctx context.Context) (*Delivery[T], error) {
 
 // GetUpTo waits for an item, and gets up to n of those that are there.
 func (q *JoinableQueue[T]) GetUpTo(ctx context.Context, n int) ([]*Delivery[T], error) {
-	if n < 1 || q.t == nil {
-		_, err := q.t.accept(ctx, how{now: true})
-		return nil, err
+	if n < 1 {
+		return nil, nil
 	}
 	return q.t.acceptUpTo(ctx, n)
 }
@@ -249,7 +248,7 @@ func (h *typed[T]) acceptUpTo(ctx context.Context, n int) ([]*Delivery[T], error
 		held := *c
 		all = append(all, h.handOut(ctx, v, &held))
 	})
-	if e != nil && !isEnd(e) {
+	if e != nil {
 		err = errors.Join(err, h.fail("get from", e))
 	}
 	return all, err

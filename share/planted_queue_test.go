@@ -22,7 +22,7 @@ func inSlots(word int, how func(*spoilt)) fault {
 }
 
 var (
-	ends      = []explore.Kind{explore.Final}
+	endings   = []explore.Kind{explore.Final}
 	anyhow    = []explore.Kind{explore.Hang, explore.Failed, explore.Final, explore.Livelock}
 	smallOne  = plainCase(fifoRules(1, 16), 1, 1, 2, false)
 	smallTwo  = plainCase(fifoRules(1, 16), 2, 2, 1, false)
@@ -37,11 +37,11 @@ func losesCode(code uint64) func(*spoilt) {
 }
 
 var depotFaults = []plant{
-	{"queue: nobody is woken", inMemory(wakesNobody), explore.Options{Preemptions: 2}, smallOne, ends},
+	{"queue: nobody is woken", inMemory(wakesNobody), explore.Options{Preemptions: 2}, smallOne, endings},
 	{"queue: the dead live", inMemory(allLive), kill1, smallOne, anyhow},
 	{"queue: others are dead", inMemory(othersDead), explore.Options{Preemptions: 2}, smallOne, anyhow},
 	{"queue: a death before the sleep is missed", inMemory(deafToDeaths), kill1, smallOne, anyhow},
-	{"queue: the sleep compares nothing", inMemory(comparesNothing), explore.Options{Preemptions: 2}, smallOne, ends},
+	{"queue: the sleep compares nothing", inMemory(comparesNothing), explore.Options{Preemptions: 2}, smallOne, endings},
 	{"queue: a getter that sleeps does not say so", inDesk(3, without(lineAsleep)), explore.Options{Preemptions: 2}, smallOne, spins},
 	{"queue: a putter that sleeps does not say so", inDesk(5, without(lineAsleep)), explore.Options{Preemptions: 2}, smallOne, spins},
 	{"queue: the flag is not set again", inDesk(3, writes(func(old, new uint64) uint64 {

@@ -91,7 +91,8 @@ const (
 	// mediumItem is up to how many bytes an item lies in memory that processes map. Beyond,
 	// system calls cost less than the memory.
 	mediumItem = 4 << 10
-	// latchPatience is how long who does not wait for an item or for room waits for the latch.
+	// latchPatience is how long who does not wait for an item or for room waits for the latch. It is
+	// held for microseconds, but its holder may have to wait for a CPU.
 	latchPatience = time.Second
 )
 
@@ -189,7 +190,7 @@ type how struct {
 
 func (q *queue) begin(ctx context.Context, w how) (token uint64, err error) {
 	if w.now {
-		return q.enterNow(tryPatience)
+		return q.enterNow(latchPatience)
 	}
 	return q.enter(ctx)
 }

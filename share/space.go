@@ -294,7 +294,12 @@ func (k kind) describe(p params) string {
 		return fmt.Sprintf("%v of %d permits", k, p[0])
 	case kindBarrier:
 		return fmt.Sprintf("%v of %d parties", k, p[0])
-	case kindQueue, kindStack, kindPriorityQueue, kindPipe:
+	case kindPipe:
+		if p[1]&oneWayBit != 0 {
+			return fmt.Sprintf("one-way pipe of capacity %d", p[0])
+		}
+		return fmt.Sprintf("pipe of capacity %d", p[0])
+	case kindQueue, kindStack, kindPriorityQueue:
 		return fmt.Sprintf("%v of capacity %d", k, p[0])
 	case kindJoinableQueue:
 		return fmt.Sprintf("%v of capacity %d, with %d items in hand at most and %d attempts", k, p[0], low(p[1]), p[1]>>32)
