@@ -432,7 +432,9 @@ func newSlot(x cell.Extent) *slot {
 	return &slot{w(0), w(1), w(2), w(3), w(4), w(5), w(6), w(7), w(8), x.Index, func(i int) cell.Word { return w(slotHead + i) }}
 }
 
-func (d *depot) maxSlots() uint64 { return d.rules.capacity + d.rules.hands + slackSlots }
+func (d *depot) maxSlots() uint64 { return d.rules.maxSlots() }
+
+func (r *rules) maxSlots() uint64 { return r.capacity + r.hands + slackSlots }
 
 // obtain is a free slot, taken out of the list of those; 0 if there can't be more.
 func (d *depot) obtain() (n uint64, s *slot, err error) {
@@ -556,10 +558,12 @@ func (d *depot) finish(bit uint64) {
 }
 
 // text is a text that lies in extents, of which each names the next.
-func (d *depot) text(index uint64) string {
+func (d *depot) text(index uint64) string { return textAt(d.mem.Extent, index) }
+
+func textAt(extent func(index uint64) (cell.Extent, bool), index uint64) string {
 	var b []byte
 	for range maxTextExtents {
-		x, ok := d.mem.Extent(index)
+		x, ok := extent(index)
 		if !ok {
 			break
 		}
