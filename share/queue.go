@@ -16,9 +16,9 @@ import (
 //
 // All consumers together get the items in the order in which the producers' calls of Put were
 // completed: those of one producer in its own order. An item that Get has returned is the
-// caller's, and lost if the caller dies: at most once. Until then it is in the
-// queue, whoever dies: a producer in the middle of a Put leaves the whole item or nothing, and
-// what a consumer had in the middle of a Get is there for the next one. A JoinableQueue
+// caller's, and lost if the caller dies: at most once. A producer that dies in the middle of a Put
+// leaves the whole item or nothing. A consumer that dies in the middle of a Get leaves the item in
+// its place, or has taken it along, if it had been handed over by then. A JoinableQueue
 // delivers again what a dead consumer had.
 //
 // In a local space items are handed over as they are, as by a channel. In other spaces they are
