@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/brood-go/brood/internal/cell"
@@ -93,7 +94,8 @@ import (
 //
 // A slot's number is checked against the slots that there are, and its state against what it
 // must be; what does not fit makes the holder derive everything again, once, and then is an
-// error. Every walk is bounded by the number of slots. Bytes are a decoder's business.
+// error. Every walk is bounded by the number of slots. Bytes are a decoder's business. What
+// the latch guards of a process's own memory is guarded once more, by a flag in that memory.
 type depot struct {
 	latch  mutex
 	status cell.Word
@@ -110,7 +112,9 @@ type depot struct {
 	mortal bool   // participants may die: false in a local space
 	pause  func() // what a contender does before it tries the latch again; may be nil
 
-	// What follows is guarded by the latch.
+	inside atomic.Bool // a goroutine of this process is between enter and leave
+
+	// What follows is guarded by the latch, and by inside.
 	view    []*slot // as far as they are known here, by number, from 1
 	buried  uint64  // 1 + the count of deaths when the dead were last looked for
 	due     due
@@ -281,18 +285,13 @@ const oneReserved = 1 << 32
 // enter takes the latch, and makes everything derived true.
 func (d *depot) enter(ctx context.Context) (token uint64, err error) {
 	if s := d.latch.state.Load(); s&^turnMask == 0 && d.latch.state.CompareAndSwap(s, s|d.latch.mine) {
-		d.shadow.Acquire()
-		if d.mortal {
-			d.lookForDead()
-		}
-		return tokenOf(0, s), nil // unlock looks at the turn alone
+		return tokenOf(0, s), d.entered(false) // unlock looks at the turn alone
 	}
 	g, err := d.contend(ctx)
 	if err != nil {
 		return 0, err
 	}
-	d.entered(g)
-	return g.token, nil
+	return g.token, d.entered(g.recovered)
 }
 
 // contend waits for the latch, first without sleeping: it is held for less than a sleep costs.
@@ -306,14 +305,21 @@ func (d *depot) contend(ctx context.Context) (grant, error) {
 	return d.latch.lock(ctx)
 }
 
-func (d *depot) entered(g grant) {
+// entered makes everything derived true. It is an error if another goroutine of this process is
+// in: the latch's word was overwritten by a peer, or by zeros as this process leaves the space,
+// and what is Go's must not have two writers.
+func (d *depot) entered(recovered bool) error {
+	if d.mortal && !d.inside.CompareAndSwap(false, true) {
+		return errDepot
+	}
 	d.shadow.Acquire()
-	if g.recovered {
+	if recovered {
 		d.rebuild()
 	}
 	if d.mortal {
 		d.lookForDead()
 	}
+	return nil
 }
 
 // lookForDead buries the dead, if somebody has died since this process last did.
@@ -338,8 +344,7 @@ func (d *depot) commit(s *slot, state uint64) {
 // is not stopped.
 func (d *depot) enterNow(patience time.Duration) (token uint64, err error) {
 	if g, ok := d.latch.try(); ok {
-		d.entered(g)
-		return g.token, nil
+		return g.token, d.entered(g.recovered)
 	}
 	ctx, cancel := context.WithTimeoutCause(context.Background(), patience, errStopped)
 	defer cancel()
@@ -357,6 +362,9 @@ func (d *depot) leave(token uint64) bool {
 		d.litter = nil
 	}
 	d.shadow.Release()
+	if d.mortal {
+		d.inside.Store(false)
+	}
 	if !d.latch.unlock(token, false) {
 		return false
 	}
