@@ -45,10 +45,9 @@
 // so that items given back may exceed it. A JoinableQueue bounds what is in hand by itself.
 //
 // Items are Go values in a local space, not copied. In others they are encoded as the
-// arguments of Funcs are. What does not fit in about 190 bytes lies in a file beside the
-// space's, written and read outside of any lock, so that a large item holds nobody up: up to 4
-// GiB, or 8 MiB where the file system knows no such files (ext4; spaces are in memory by
-// default).
+// arguments of Funcs are. What has more than 4 KiB lies in a file beside the space's,
+// written and read outside of any lock, so that a large item holds nobody up: up to 4 GiB, or 8
+// MiB where the file system knows no such files (ext4; spaces are in memory by default).
 //
 // End. Close ends the stream for all processes: what is left is delivered, then every Get
 // returns an error that matches ErrClosed, however many wait. All ranges over items until
