@@ -380,10 +380,8 @@ func (d *depot) leave(token uint64) bool {
 	if do.failers > 0 {
 		d.failers.signal(cell.All)
 	}
-	if litter != nil {
-		for _, n := range litter {
-			d.clear(n)
-		}
+	for _, n := range litter {
+		d.clear(n)
 	}
 	runtime.KeepAlive(d) // its words are not Go's
 	return true
