@@ -148,6 +148,35 @@ func TestInspectWhoHasItems(t *testing.T) {
 	}
 }
 
+// What a dead process was writing will not come; of what lives it is on its way.
+func TestInspectItemsOfTheDead(t *testing.T) {
+	s, err := New()
+	s = closed(t, s, err)
+	q := must(NewQueue[int](s, "q", 6))
+	if _, err := q.PutAll(bounded(t), 1, 2); err != nil {
+		t.Fatal(err)
+	}
+	q.t.view[0].state.Store(owned(s.space.mem.Self()) | slotFilling)
+	q.t.view[1].state.Store(owned(s.space.mem.Self()+1) | slotFilling)
+	looks(t, s, "queue", "q", "0 of 6 items wait, 1 on its way", 0)
+}
+
+// There can't be more slots than a queue may have.
+func TestInspectTooManySlots(t *testing.T) {
+	s, err := New()
+	s = closed(t, s, err)
+	q := must(NewQueue[int](s, "q", 6))
+	from := q.t.desk.slots
+	for range q.t.maxSlots() {
+		x := must(s.space.mem.Extend())
+		from.Store(x.Index)
+		from = newSlot(x).sibling
+	}
+	looks(t, s, "queue", "q", "0 of 6 items wait", 0)
+	from.Store(must(s.space.mem.Extend()).Index)
+	looks(t, s, "queue", "q", "0 of 6 items wait, and words that make no sense", 0)
+}
+
 // Slots that lead to one another, to those of another queue, and nowhere.
 func TestInspectQueueInCircles(t *testing.T) {
 	s, err := New()
