@@ -247,7 +247,10 @@ func TestSubmission(t *testing.T) {
 		"Result that may not wait: context canceled",
 		"select: not done",
 		`Result blocked for \d+ ms and returned 6 <nil>`,
-		"states: succeeded succeeded")
+		"states: succeeded succeeded",
+		"TryGet does not wait: true",
+		"Get blocks, its task is running",
+		"Get returned an item <nil>")
 	if n := o.ints(`Result blocked for (\d+) ms and returned 6 <nil>`); n[0] < pause {
 		t.Errorf("Result returned after %d ms, before the task could be done, which takes %d", n[0], pause)
 	}

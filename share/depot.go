@@ -285,11 +285,8 @@ const oneReserved = 1 << 32
 // enter takes the latch, and makes everything derived true.
 func (d *depot) enter(ctx context.Context) (token uint64, err error) {
 	if s := d.latch.state.Load(); s&^turnMask == 0 && d.latch.state.CompareAndSwap(s, s|d.latch.mine) {
-		d.shadow.Acquire()
-		if d.mortal {
-			d.lookForDead()
-		}
-		return tokenOf(0, s), nil // unlock looks at the turn alone
+		g := grant{token: tokenOf(0, s)} // unlock looks at the turn alone
+		return g.token, d.entered(g)
 	}
 	g, err := d.contend(ctx)
 	if err != nil {
@@ -323,6 +320,7 @@ func (d *depot) entered(g grant) error {
 	if d.mortal {
 		d.lookForDead()
 	}
+	return nil
 }
 
 // lookForDead buries the dead, if somebody has died since this process last did.
@@ -332,7 +330,6 @@ func (d *depot) lookForDead() {
 		d.widowed = d.anyGone()
 		d.buried = deaths + 1
 	}
-	return nil
 }
 
 // commit writes a slot's state.
@@ -384,10 +381,8 @@ func (d *depot) leave(token uint64) bool {
 	if do.failers > 0 {
 		d.failers.signal(cell.All)
 	}
-	if litter != nil {
-		for _, n := range litter {
-			d.clear(n)
-		}
+	for _, n := range litter {
+		d.clear(n)
 	}
 	runtime.KeepAlive(d) // its words are not Go's
 	return true
@@ -444,7 +439,9 @@ func newSlot(x cell.Extent) *slot {
 	return &slot{w(0), w(1), w(2), w(3), w(4), w(5), w(6), w(7), w(8), x.Index, func(i int) cell.Word { return w(slotHead + i) }}
 }
 
-func (d *depot) maxSlots() uint64 { return d.rules.capacity + d.rules.hands + slackSlots }
+func (d *depot) maxSlots() uint64 { return d.rules.maxSlots() }
+
+func (r *rules) maxSlots() uint64 { return r.capacity + r.hands + slackSlots }
 
 // obtain is a free slot, taken out of the list of those; 0 if there can't be more.
 func (d *depot) obtain() (n uint64, s *slot, err error) {
@@ -571,10 +568,12 @@ func (d *depot) finish(bit uint64) {
 }
 
 // text is a text that lies in extents, of which each names the next.
-func (d *depot) text(index uint64) string {
+func (d *depot) text(index uint64) string { return textAt(d.mem.Extent, index) }
+
+func textAt(extent func(index uint64) (cell.Extent, bool), index uint64) string {
 	var b []byte
 	for range maxTextExtents {
-		x, ok := d.mem.Extent(index)
+		x, ok := extent(index)
 		if !ok {
 			break
 		}

@@ -87,8 +87,7 @@ func (d *depot) load(n uint64, s *slot, p *parcel) bool {
 	if len(p.data) > d.rules.inline {
 		b, ok := d.annexOf(s, len(p.data), true)
 		if !ok {
-			s.next.Set(d.desk.free.Load())
-			d.desk.free.Set(n)
+			d.release(n, s)
 			return false
 		}
 		copy(b, p.data)

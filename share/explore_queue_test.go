@@ -70,8 +70,7 @@ type stall struct {
 
 	put, got, done []uint64       // in the order in which the calls returned
 	unsure         map[uint64]int // killed in the middle of putting, getting or ending it
-	puttersLeft    int            // that live and have not finished
-	gettersLeft    int
+	gettersLeft    int            // that live and have not finished
 }
 
 func newStall(w *explore.World, r rules) *stall {

@@ -75,6 +75,16 @@ func garbageObjects(t *testing.T, s *Space) []func(ctx context.Context) {
 	must(err)
 	barrier, err := s.Barrier("barrier", 2, func(context.Context) error { return nil })
 	must(err)
+	queue, err := NewQueue[[]byte](s, "queue", 4)
+	must(err)
+	stack, err := NewStack[int](s, "stack", 4)
+	must(err)
+	prio, err := NewPriorityQueue[string](s, "priority", 4)
+	must(err)
+	joinable, err := NewJoinableQueue[[]byte](s, "joinable", JoinableOptions{Capacity: 4, Attempts: 2})
+	must(err)
+	here, there, err := NewPipe[int](s, "pipe", PipeOptions{})
+	must(err)
 	release := func(g Guard, err error) {
 		if err == nil {
 			g.Release()
@@ -106,6 +116,19 @@ func garbageObjects(t *testing.T, s *Space) []func(ctx context.Context) {
 		},
 		func(context.Context) { cond.Notify(1); cond.NotifyAll() },
 		meet, meet,
+		func(ctx context.Context) { queue.Put(ctx, make([]byte, 100_000)); queue.PutAll(ctx, nil, nil) },
+		func(ctx context.Context) { queue.Get(ctx); queue.GetUpTo(ctx, 3) },
+		func(ctx context.Context) { stack.Put(ctx, 1); stack.TryGet(); prio.Put(ctx, "x", 1); prio.Get(ctx) },
+		func(ctx context.Context) { joinable.Put(ctx, make([]byte, 500)); joinable.Join(ctx) },
+		func(ctx context.Context) {
+			if d, err := joinable.Get(ctx); err == nil && d.Return() != nil {
+				d.Done()
+			}
+			if d, err := joinable.Failed(ctx); err == nil {
+				d.Done()
+			}
+		},
+		func(ctx context.Context) { here.Send(ctx, 1); there.Receive(ctx); there.TrySend(2); here.TryReceive() },
 		func(context.Context) { Inspect(s.Name()) },
 	}
 }

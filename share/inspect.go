@@ -28,8 +28,8 @@ type Participant struct {
 // ObjectInfo is an object of a space.
 type ObjectInfo struct {
 	Kind, Name string
-	State      string  // in words: "free", "1 of 5 permits", …
-	Holders    []Party // who has it, or a part of it
+	State      string  // in words: "free", "1 of 5 permits free", "3 of 6 items wait", …
+	Holders    []Party // who has it, or a part of it; of a queue: who has items in hand
 	Waiters    []Party // who waits for it, as far as they say: up to 32 for each process
 }
 
@@ -38,7 +38,7 @@ type Party struct {
 	PID       int
 	Command   string
 	Goroutine uint64 // its low 32 bits; 0 if it is not known
-	Count     int    // permits, arrivals, waiting goroutines; else 1
+	Count     int    // permits, items, arrivals, waiting goroutines; else 1
 	Dead      bool   // it died, and nobody has taken over yet
 }
 

@@ -2,7 +2,6 @@ package share
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/brood-go/brood/internal/cell"
 	file "github.com/brood-go/brood/internal/space"
@@ -13,6 +12,7 @@ type look struct {
 	view    *file.View
 	parties map[cell.ID]file.Participant
 	waiters map[uint64][]Party // by object
+	slots   map[uint64]bool    // of queues, by extent: those that were looked at
 }
 
 // inspect looks at a space.
@@ -22,7 +22,7 @@ func inspect(dir, name string) (*Info, error) {
 		return nil, err
 	}
 	defer v.Close()
-	l := &look{v, map[cell.ID]file.Participant{}, map[uint64][]Party{}}
+	l := &look{v, map[cell.ID]file.Participant{}, map[uint64][]Party{}, map[uint64]bool{}}
 	info := &Info{Name: v.Name(), Path: v.Path()}
 	for _, p := range v.Participants() {
 		l.parties[p.ID] = p
@@ -87,7 +87,8 @@ func (l *look) party(id cell.ID, goroutine uint64, count int) Party {
 // object describes an object.
 func (l *look) object(o *file.Object) ObjectInfo {
 	k, w, p := kind(o.Kind()), wordsOf(o), o.Params()
-	info := ObjectInfo{Kind: k.String(), Name: strings.TrimPrefix(o.Name(), reserved), Waiters: l.waiters[o.Index()]}
+	info := ObjectInfo{Waiters: l.waiters[o.Index()]}
+	info.Kind, info.Name = titled(k, o.Name())
 	switch k {
 	case kindLock, kindRLock, kindConditionLock:
 		l.lock(&info, w)
@@ -102,6 +103,8 @@ func (l *look) object(o *file.Object) ObjectInfo {
 		l.condition(&info, w)
 	case kindBarrier:
 		l.barrier(&info, w, p[0])
+	case kindQueue, kindStack, kindPriorityQueue, kindJoinableQueue, kindPipe:
+		l.depot(&info, w, rulesOf(k, p))
 	}
 	return info
 }

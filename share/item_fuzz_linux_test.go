@@ -31,12 +31,15 @@ func madeUp[T any](t *testing.T, q *typed[T], meta uint64, payload []byte) {
 	if err != nil || n == 0 {
 		t.Fatal(n, err)
 	}
-	if p := (parcel{meta: meta}); !p.fits(&q.rules) {
+	if p := (parcel{meta: meta}); p.apart() {
 		if err := q.bulk.WriteBulk(s.index, payload); err != nil {
 			t.Fatal(err)
 		}
 		s.pages.Set(p.length())
 	} else {
+		if b, ok := q.annexOf(s, mediumItem, true); ok {
+			copy(b, payload)
+		}
 		for i := range maxInline / 8 {
 			s.words(i).Set(word(payload[min(i*8, len(payload)):]))
 		}

@@ -74,9 +74,12 @@ func newEnd[T any](s *space, name string, o PipeOptions, second bool) (*end[T], 
 	return e, nil
 }
 
+// backSuffix ends the reserved name of the way back of a pipe.
+const backSuffix = " back"
+
 // backOf is the way back of a duplex pipe.
 func backOf[T any](s *space, name string, p params) (*typed[T], error) {
-	q, err := find(s, kindPipe, reserved+name+" back", p, makeQueue)
+	q, err := find(s, kindPipe, reserved+name+backSuffix, p, makeQueue)
 	if err == nil {
 		var t *typed[T]
 		if t, err = typedAs[T](q); err == nil {

@@ -16,9 +16,9 @@ import (
 //
 // All consumers together get the items in the order in which the producers' calls of Put were
 // completed: those of one producer in its own order. An item that Get has returned is the
-// caller's, and lost if the caller dies: at most once. Until then it is in the
-// queue, whoever dies: a producer in the middle of a Put leaves the whole item or nothing, and
-// what a consumer had in the middle of a Get is there for the next one. A JoinableQueue
+// caller's, and lost if the caller dies: at most once. A producer that dies in the middle of a Put
+// leaves the whole item or nothing. A consumer that dies in the middle of a Get leaves the item in
+// its place, or has taken it along, if it had been handed over by then. A JoinableQueue
 // delivers again what a dead consumer had.
 //
 // In a local space items are handed over as they are, as by a channel. In other spaces they are
@@ -134,26 +134,31 @@ func openTyped[T any](s *space, k kind, name string, p params) (*typed[T], error
 	return t, nil
 }
 
-// makeQueue makes a queue of any kind. Its parameters may come from another process.
-func makeQueue(o object) (*queue, error) {
+// rulesOf are the rules of a queue of any kind. Its parameters may come from another process.
+func rulesOf(k kind, p params) rules {
 	r := rules{
-		order: firstIn, capacity: max(min(o.params[0], MaxCapacity), 1),
-		hands: max(min(low(o.params[1]), MaxCapacity), 1), inline: maxInline, medium: mediumItem,
+		order: firstIn, capacity: max(min(p[0], MaxCapacity), 1),
+		hands: max(min(low(p[1]), MaxCapacity), 1), inline: maxInline, medium: mediumItem,
 	}
-	switch o.kind {
+	switch k {
 	case kindStack:
 		r.order, r.stack = lastIn, true
 	case kindPriorityQueue:
 		r.order, r.heap = byPriority, true
 	case kindJoinableQueue:
-		r.attempts = o.params[1] >> 32
+		r.attempts = p[1] >> 32
 	}
+	return r
+}
+
+// makeQueue makes a queue of any kind.
+func makeQueue(o object) (*queue, error) {
 	var gates [5]cell.Word
 	for i := range gates {
 		gates[i] = o.space.gateWord()
 	}
 	b, _ := o.space.mem.(bulk)
-	d, err := newDepot(o.space.mem, o.words, r, b, &o.space.gates, gates)
+	d, err := newDepot(o.space.mem, o.words, rulesOf(o.kind, o.params), b, &o.space.gates, gates)
 	if err != nil {
 		return nil, err
 	}

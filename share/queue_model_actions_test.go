@@ -200,7 +200,7 @@ func (m *model) rebuild(*rapid.T) {
 	q := m.handle().q
 	token := must(q.enter(m.ctx))
 	if d := q.desk; rapid.Bool().Draw(m.T, "overwrite") {
-		for _, w := range []cellWord{d.first, d.last, d.firstFailed, d.lastFailed, d.free, d.ready, d.reserved, d.held, d.failed, d.kept} {
+		for _, w := range []cellWord{d.first, d.last, d.firstFailed, d.lastFailed, d.free, d.lastFree, d.stock, d.held, d.failed, d.kept} {
 			w.Store(rapid.Uint64Range(0, 20).Draw(m.T, "word"))
 		}
 	}

@@ -118,8 +118,8 @@ func TestQueueAbort(t *testing.T) {
 	})
 }
 
-// A Get or Put that is cancelled while it waits takes and leaves nothing.
-func TestQueueCancelled(t *testing.T) {
+// A Get or Put that gives up while it waits takes and leaves nothing.
+func TestQueueGivesUp(t *testing.T) {
 	onEach(t, func(t *testing.T, s *Space) {
 		ctx := bounded(t)
 		q := must(NewQueue[int](s, "q", 1))

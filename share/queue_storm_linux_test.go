@@ -230,16 +230,16 @@ func queueStorm(t *testing.T, kind, consumer string, end func(s *Space) error) *
 	return c
 }
 
-// item is whose and which.
-type item struct{ pid, n int }
+// stormID is whose item it is, and which.
+type stormID struct{ pid, n int }
 
-func itemOf(t *testing.T, pid, n string) item {
+func itemOf(t *testing.T, pid, n string) stormID {
 	p, err := strconv.Atoi(pid)
 	k, err2 := strconv.Atoi(n)
 	if err != nil || err2 != nil {
 		t.Fatal(err, err2)
 	}
-	return item{p, k}
+	return stormID{p, k}
 }
 
 func TestStormQueue(t *testing.T) {
@@ -249,7 +249,7 @@ func TestStormQueue(t *testing.T) {
 				_, _, end, err := stormQueue(s, kind)
 				return errors.Join(err, end())
 			})
-			put, got, last := map[item]bool{}, map[item]bool{}, map[item]int{}
+			put, got, last := map[stormID]bool{}, map[stormID]bool{}, map[stormID]int{}
 			late := 0
 			for _, f := range c.lines() {
 				switch f[1] {
@@ -264,7 +264,7 @@ func TestStormQueue(t *testing.T) {
 					// One consumer sees each producer's items in order, but for what a killed one had
 					// in the middle of a Get.
 					pid, _ := strconv.Atoi(f[0])
-					by := item{pid, it.pid}
+					by := stormID{pid, it.pid}
 					if it.n <= last[by] {
 						late++
 					}
@@ -305,8 +305,8 @@ func TestStormJoinable(t *testing.T) {
 		}
 		return errors.Join(q.Close(), q.Join(t.Context()))
 	})
-	put, done, does := map[item]bool{}, map[item]bool{}, map[item]bool{}
-	hands := map[item]int{} // who had it last
+	put, done, does := map[stormID]bool{}, map[stormID]bool{}, map[stormID]bool{}
+	hands := map[stormID]int{} // who had it last
 	again := 0
 	for _, f := range c.lines() {
 		pid, _ := strconv.Atoi(f[0])

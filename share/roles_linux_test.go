@@ -49,6 +49,7 @@ var roles = map[string]func(a *actor) error{
 	"empty":     (*actor).empty,
 	"hand":      (*actor).hand,
 	"end":       (*actor).pipeEnd,
+	"keep":      (*actor).keep,
 }
 
 // playRole is main in a process of a test. It does not return if this is one.

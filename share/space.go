@@ -129,7 +129,18 @@ func (o *object) String() string {
 	if o.kind == kindSpace {
 		return o.space.String()
 	}
-	return fmt.Sprintf("%v %q of %v", o.kind, strings.TrimPrefix(o.name, reserved), o.space)
+	kind, name := titled(o.kind, o.name)
+	return fmt.Sprintf("%s %q of %v", kind, name, o.space)
+}
+
+// titled is an object's kind and name as people read them: of one with a reserved name, what it
+// is to the one that people know.
+func titled(k kind, name string) (what, rest string) {
+	rest, ours := strings.CutPrefix(name, reserved)
+	if k == kindPipe && ours {
+		return "way back of pipe", strings.TrimSuffix(rest, backSuffix)
+	}
+	return k.String(), rest
 }
 
 // failed is the error of an operation on the object.

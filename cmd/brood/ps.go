@@ -15,8 +15,8 @@ import (
 )
 
 const psHelp = `List the spaces of this user: which processes take part in each, which locks,
-semaphores, events, conditions and barriers are in it, who has them, and who
-waits for what. With a NAME, only that space.
+semaphores, events, conditions, barriers, queues and pipes are in it, who has
+them, how many items wait, and who waits for what. With a NAME, only that space.
 
 It looks from outside: it takes part in no space and disturbs nobody. Up to 32
 waiting goroutines are shown for each process.`
@@ -99,7 +99,7 @@ func printSpace(w io.Writer, info *share.Info) {
 // party names who has something or waits for it.
 func party(p share.Party) string {
 	if p.Dead {
-		return "a process that died: the next to acquire it takes over"
+		return "a process that died: the next to use it takes over"
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d  %s", p.PID, p.Command)

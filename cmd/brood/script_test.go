@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -24,7 +25,8 @@ func TestMain(m *testing.M) {
 }
 
 // hold is the script program "hold SPACE": it takes part in a space, takes a lock, two permits of
-// three and an event, sets what it is given as ready, and waits until its input ends.
+// three, an event and an item of a queue, sets what it is given as ready, and waits until its input
+// ends.
 func hold() {
 	brood.Init()
 	must := func(err error) {
@@ -46,6 +48,7 @@ func hold() {
 	must(err)
 	p, err := sem.AcquireN(ctx, 2)
 	must(err)
+	must(fill(ctx, space))
 	if len(os.Args) > 2 {
 		go event.Wait(ctx)
 		for { // until somebody waits
@@ -61,6 +64,26 @@ func hold() {
 	p.Release()
 	g.Release()
 	must(space.Close())
+}
+
+// fill makes queues in which there is something.
+func fill(ctx context.Context, space *share.Space) error {
+	orders, err := share.NewQueue[string](space, "orders", 6)
+	if err != nil {
+		return err
+	}
+	dishes, err := share.NewJoinableQueue[string](space, "dishes", share.JoinableOptions{Capacity: 4})
+	if err != nil {
+		return err
+	}
+	_, waiter, err := share.NewPipe[string](space, "hatch", share.PipeOptions{})
+	if err != nil {
+		return err
+	}
+	_, err1 := orders.PutAll(ctx, "soup", "fish", "cake")
+	_, err2 := dishes.PutAll(ctx, "soup", "fish")
+	_, err3 := dishes.Get(ctx)
+	return errors.Join(err1, err2, err3, orders.Close(), waiter.Send(ctx, "ready"))
 }
 
 // TestScript runs the command as people do. Each script leaves the directory
