@@ -76,7 +76,7 @@ func (h *typed[T]) putSomeLocal(ctx context.Context, items []T, prio uint64) (k 
 
 // putSome puts as many small items as there is room for, up to the first large one.
 func (h *typed[T]) putSome(ctx context.Context, items []T, prio uint64) (k int, err error) {
-	number, err := h.typeNumber()
+	number, err := h.typeNumber(ctx, how{})
 	if err != nil {
 		return 0, err
 	}
@@ -147,7 +147,7 @@ func (h *typed[T]) getSome(ctx context.Context, n int, own bool, each func(v T, 
 	if h.shelf != nil {
 		return h.getSomeLocal(ctx, n, own, each)
 	}
-	number, err := h.typeNumber()
+	number, err := h.typeNumber(ctx, how{})
 	if err != nil {
 		return err
 	}
@@ -177,10 +177,17 @@ func (h *typed[T]) getSome(ctx context.Context, n int, own bool, each func(v T, 
 	if isEnd(err) {
 		err = nil // the next call says so
 	}
+	next := 0
+	defer func() { // of those that are left if the user's code ends the goroutine
+		for i := next; i < len(all); i++ {
+			h.refuse(&all[i], 0)
+		}
+	}()
 	for i := range all {
+		next = i + 1
 		v, e := h.unpack(&all[i], number, false)
 		if e != nil {
-			h.refuse(&all[i], true)
+			h.refuse(&all[i], slotUnreadable)
 			err = errors.Join(err, e)
 			continue
 		}
@@ -194,7 +201,8 @@ func (h *typed[T]) getSomeLocal(ctx context.Context, n int, own bool, each func(
 	if err != nil {
 		return nil // what was got before counts
 	}
-	var values [batchItems]T
+	n = min(n, int(h.ready()))
+	values := make([]T, n)
 	catches := make([]catch, 0, n)
 	for len(catches) < n {
 		slot, s, e := h.next(false, own)

@@ -106,11 +106,12 @@ type depot struct {
 	bulk   bulk
 	users  roster
 
-	getters, putters, joiners, failers line
+	getters, owners, putters, joiners, failers line // owners are getters that have items in hand
 
-	shadow race.Shadow
-	mortal bool   // participants may die: false in a local space
-	pause  func() // what a contender does before it tries the latch again; may be nil
+	shadow   race.Shadow
+	mortal   bool          // participants may die: false in a local space
+	patience time.Duration // how long somebody waits for the latch who has something to do later; 0 is no bound
+	pause    func()        // what a contender does before it tries the latch again; may be nil
 
 	inside atomic.Bool // somebody of this process has the latch
 
@@ -118,8 +119,8 @@ type depot struct {
 	view    []*slot // as far as they are known here, by number, from 1
 	buried  uint64  // 1 + the count of deaths when the dead were last looked for
 	due     due
-	litter  []uint64 // slots to be cleared
-	widowed bool     // one side of a pipe may be gone
+	litter  []cleared // slots to be cleared
+	widowed bool      // one side of a pipe may be gone
 }
 
 // rules say how a depot works. All processes must agree.
@@ -140,6 +141,7 @@ type bulk interface {
 	AnnexBytes(index uint64, n int) ([]byte, bool)
 	WriteBulk(unit uint64, b []byte) error
 	ReadBulk(unit uint64, n int64, into []byte) ([]byte, error)
+	IsCorrupt(err error) bool // of reading: it would be the same again
 	TrimBulk(unit uint64) error
 	BulkRoom() int64 // how large an item may be
 }
@@ -154,9 +156,10 @@ type desk struct {
 	firstFailed, lastFailed cell.Word
 	free, lastFree          cell.Word // of the free slots
 	stock                   cell.Word // how many are ready; in the high half, on their way
-	held, failed            cell.Word // how many
+	held, failed            cell.Word // how many; held without those that had failed
+	heldFailed              cell.Word // how many of those are in hand
 	puts                    cell.Word // the last seq
-	kept                    cell.Word // bytes of bulk in free slots
+	kept                    cell.Word // bytes of bulk that no item needs
 }
 
 // slot is the words of a slot. Those after annex are the item's.
@@ -187,6 +190,7 @@ const (
 
 	slotWasFailed  = 1 << 3 // taken, and it had failed before
 	slotUnreadable = 1 << 4 // failed, because somebody could not decode it
+	slotGivenUp    = 1 << 5 // failed, because a consumer said so
 	slotAttempt    = 1 << 8
 	slotMarks      = 1<<32 - 1 - slotCode
 
@@ -202,15 +206,31 @@ const (
 	hasReceived = 1 << 3
 )
 
-// keepBulk bounds the storage that free slots keep for the next items.
+// keepBulk bounds the storage that is kept for the next items.
 const keepBulk = 64 << 20
 
 // slackSlots is how many slots there may be beyond capacity and hands: those that are
 // being cleared.
 const slackSlots = 64
 
+// cleared is a slot that is to be cleared.
+type cleared struct {
+	n uint64
+	*slot
+}
+
 // due is who has to be woken when the latch is free.
-type due struct{ getters, putters, joiners, failers int32 }
+type due struct{ getters, putters, joiners, failers uint16 }
+
+// everybody is more than can wait.
+const everybody = 1<<16 - 1
+
+// one adds one, up to everybody.
+func one(n *uint16) {
+	if *n < everybody {
+		*n++
+	}
+}
 
 // contendTries is how often a latch is tried without sleeping.
 const contendTries = 100
@@ -218,8 +238,11 @@ const contendTries = 100
 // errDepot is what a peer's senseless words come to.
 var errDepot = errors.New("its words make no sense: a process has overwritten them")
 
-// newDepot is the queue in the words of an object, with gates for the latch and four lines.
-func newDepot(mem cell.Extender, words []cell.Word, r rules, b bulk, local cell.Memory, gates [5]cell.Word) (*depot, error) {
+// depotGates is how many gates a depot has: for the latch and for each line.
+const depotGates = 6
+
+// newDepot is the queue in the words of an object.
+func newDepot(mem cell.Extender, words []cell.Word, r rules, b bulk, local cell.Memory, gates [depotGates]cell.Word) (*depot, error) {
 	x, err := openDesk(mem, words[4])
 	if err != nil {
 		return nil, err
@@ -228,14 +251,16 @@ func newDepot(mem cell.Extender, words []cell.Word, r rules, b bulk, local cell.
 	w := x.At
 	d.desk = desk{
 		slots: w(0), types: w(1), reason: w(2), first: w(9), last: w(10), firstFailed: w(11), lastFailed: w(12), free: w(13),
-		lastFree: w(14), stock: w(15), held: w(16), failed: w(17), puts: w(18), kept: w(19),
+		lastFree: w(14), stock: w(15), held: w(16), failed: w(17), puts: w(18), kept: w(19), heldFailed: w(23),
 	}
 	d.getters = line{change: w(3), heir: w(4), mem: mem, me: d.me, gate: gate{gates[1], local}, more: d.hasMore}
+	d.owners = line{change: w(24), heir: w(4), mem: mem, me: d.me, gate: gate{gates[5], local}, more: d.hasMore, twin: &d.getters}
+	d.getters.twin = &d.owners
 	d.putters = line{change: w(5), heir: w(6), mem: mem, me: d.me, gate: gate{gates[2], local}, more: d.hasMoreRoom}
 	d.joiners = line{change: w(7), heir: w(20), mem: mem, me: d.me, gate: gate{gates[3], local}}
 	d.failers = line{change: w(8), heir: w(21), mem: mem, me: d.me, gate: gate{gates[4], local}}
 	inline := make([]cell.Word, 0, cell.ExtentWords)
-	for i := 23; i < cell.ExtentWords; i++ {
+	for i := 25; i < cell.ExtentWords; i++ {
 		inline = append(inline, w(i))
 	}
 	d.users.init(mem, w(22), inline)
@@ -274,10 +299,14 @@ func (d *depot) hasMoreRoom() bool {
 	return d.hasRoom() || d.status.Load()&(isClosed|isAborted) != 0
 }
 
+// hasRoom reports whether there is room for an item.
 func (d *depot) hasRoom() bool {
 	s := d.desk.stock.Load()
-	return low(s)+s>>32 < d.rules.capacity
+	return low(s)+s>>32 < d.rules.capacity && (d.rules.attempts == 0 || d.desk.failed.Load()+d.desk.heldFailed.Load() < maxFailed)
 }
+
+// maxFailed is how many items may have failed and not be done: then there is no room for others.
+const maxFailed = 4096
 
 // oneReserved is what an item on its way adds to stock.
 const oneReserved = 1 << 32
@@ -371,6 +400,9 @@ func (d *depot) leave(token uint64) bool {
 	}
 	if do.getters > 0 {
 		d.getters.signal(int(do.getters))
+		if d.rules.attempts > 0 {
+			d.owners.signal(int(do.getters))
+		}
 	}
 	if do.putters > 0 {
 		d.putters.signal(int(do.putters))
@@ -382,32 +414,46 @@ func (d *depot) leave(token uint64) bool {
 		d.failers.signal(cell.All)
 	}
 	for _, n := range litter {
-		d.clear(n)
+		d.clear(n.n, n.slot)
 	}
 	runtime.KeepAlive(d) // its words are not Go's
 	return true
 }
 
 // clear gives back the bulk of a slot that this process is clearing.
-func (d *depot) clear(n uint64) {
-	token, err := d.enter(context.Background())
-	if err != nil {
-		return
+func (d *depot) clear(n uint64, s *slot) {
+	trimmed := d.bulk.TrimBulk(s.index) == nil
+	d.later(func() {
+		if s.state.Load() != owned(d.me)|slotClearing {
+			return
+		}
+		if trimmed {
+			s.pages.Set(0)
+		}
+		d.reuse(n, s)
+	})
+}
+
+// later does something under the latch: at once if that is to be had, otherwise as soon as
+// whoever has it goes on.
+func (d *depot) later(do func()) {
+	ctx, cancel := context.Background(), func() {}
+	if d.patience > 0 {
+		ctx, cancel = context.WithTimeout(ctx, d.patience)
 	}
-	s := d.at(n)
-	mine := s != nil && s.state.Load() == owned(d.me)|slotClearing
-	if !d.leave(token) || !mine || d.bulk.TrimBulk(s.index) != nil {
-		return
+	token, err := d.enter(ctx)
+	cancel()
+	if err == nil {
+		do()
+		d.leave(token)
+	} else if ctx.Err() != nil {
+		go func() {
+			if token, err := d.enter(context.Background()); err == nil {
+				do()
+				d.leave(token)
+			}
+		}()
 	}
-	if token, err = d.enter(context.Background()); err != nil {
-		return
-	}
-	if s.state.Load() == owned(d.me)|slotClearing {
-		s.pages.Set(0)
-		d.release(n, s)
-		d.due.putters++
-	}
-	d.leave(token)
 }
 
 // at is a slot; nil if there is none of that number. The latch is held, here and in what
@@ -439,7 +485,13 @@ func newSlot(x cell.Extent) *slot {
 	return &slot{w(0), w(1), w(2), w(3), w(4), w(5), w(6), w(7), w(8), x.Index, func(i int) cell.Word { return w(slotHead + i) }}
 }
 
-func (d *depot) maxSlots() uint64 { return d.rules.maxSlots() }
+func (d *depot) maxSlots() uint64 {
+	n := d.rules.capacity + d.rules.hands + slackSlots
+	if d.rules.attempts > 0 {
+		n += maxFailed
+	}
+	return n
+}
 
 func (r *rules) maxSlots() uint64 { return r.capacity + r.hands + slackSlots }
 
@@ -452,11 +504,6 @@ func (d *depot) obtain() (n uint64, s *slot, err error) {
 		}
 		if s = d.at(n); s != nil && (!d.mortal || s.state.Load() == slotFree) {
 			d.desk.free.Set(s.next.Load())
-			if d.bulk != nil {
-				if pages := s.pages.Load(); pages != 0 {
-					d.desk.kept.Set(d.desk.kept.Load() - pages)
-				}
-			}
 			return n, s, nil
 		}
 		if again {
@@ -487,21 +534,45 @@ func (d *depot) obtain() (n uint64, s *slot, err error) {
 	return uint64(len(d.view)), s, nil
 }
 
+// idle is how many bytes of bulk a slot has that no item needs.
+func (d *depot) idle(s *slot) uint64 {
+	pages, v := s.pages.Load(), s.state.Load()
+	p := parcel{meta: s.meta.Load()}
+	switch code := v & slotCode; {
+	case code == slotClearing:
+		return 0
+	case code != slotFree && p.apart():
+		return pages - min(pages, p.length())
+	}
+	return pages
+}
+
 // release makes a slot free whose content is of no worth. That is a commit.
 func (d *depot) release(n uint64, s *slot) {
+	if d.bulk != nil {
+		if pages := s.pages.Load(); pages != 0 {
+			kept := d.desk.kept.Load() - d.idle(s)
+			if pages > keepBulk || kept > keepBulk-pages {
+				d.desk.kept.Set(kept)
+				d.commit(s, owned(d.me)|slotClearing)
+				d.litter = append(d.litter, cleared{n, s})
+				return
+			}
+		}
+	}
+	d.reuse(n, s)
+}
+
+// reuse makes a slot free for the next item. That is a commit.
+func (d *depot) reuse(n uint64, s *slot) {
 	pages := uint64(0)
 	if d.bulk != nil {
 		if pages = s.pages.Load(); pages != 0 {
-			kept := d.desk.kept.Load()
-			if pages > keepBulk || kept > keepBulk-pages {
-				d.commit(s, owned(d.me)|slotClearing)
-				d.litter = append(d.litter, n)
-				return
-			}
-			d.desk.kept.Set(kept + pages)
+			d.desk.kept.Set(d.desk.kept.Load() - d.idle(s) + pages)
 		}
 	}
 	d.commit(s, slotFree)
+	one(&d.due.putters)
 	first := d.desk.free.Load()
 	switch {
 	case first == 0:
@@ -522,7 +593,7 @@ func (d *depot) release(n uint64, s *slot) {
 
 // bury undoes what the dead were about to do.
 func (d *depot) bury() {
-	var dead cell.ID
+	var dead, lives cell.ID // whom the kernel was asked about last
 	for n := uint64(1); ; n++ {
 		s := d.at(n)
 		if s == nil {
@@ -530,7 +601,11 @@ func (d *depot) bury() {
 		}
 		v := s.state.Load()
 		id := owner(v)
-		if id == 0 || id == d.me || id != dead && d.mem.Alive(id) {
+		if id == 0 || id == d.me || id == lives {
+			continue
+		}
+		if id != dead && d.mem.Alive(id) {
+			lives = id
 			continue
 		}
 		dead = id
@@ -538,9 +613,8 @@ func (d *depot) bury() {
 		case slotFilling:
 			tally(d.desk.stock, -oneReserved)
 			d.release(n, s)
-			d.due.putters++
 		case slotReading, slotTaken:
-			d.giveBack(n, s, v, false)
+			d.giveBack(n, s, v, 0)
 		case slotClearing:
 			d.release(n, s)
 		}
@@ -548,7 +622,7 @@ func (d *depot) bury() {
 }
 
 // tally adds to a derived count.
-func tally(w cell.Word, delta int) { w.Set(w.Load() + uint64(delta)) }
+func tally(w cell.Word, delta int64) { w.Set(w.Load() + uint64(delta)) }
 
 // ended is the error of a status that lets nobody put anything.
 func (d *depot) ended(status uint64) error {
@@ -564,7 +638,7 @@ func (d *depot) ended(status uint64) error {
 // finish sets a bit of status, and wakes everybody.
 func (d *depot) finish(bit uint64) {
 	d.status.Store(d.status.Load() | bit)
-	d.due = due{cell.All, cell.All, 1, 1}
+	d.due = due{everybody, everybody, 1, 1}
 }
 
 // text is a text that lies in extents, of which each names the next.

@@ -57,7 +57,7 @@ func (c *catch) attempt() int { return int(low(c.state) / slotAttempt) }
 // is looked at first, and at once.
 func (d *depot) room(head bool) (n uint64, s *slot, err error) {
 	if d.status.Load()&(isClosed|isAborted) == 0 && d.putters.heir.Load() == 0 && !d.widowed {
-		if stock := d.desk.stock.Load(); low(stock)+stock>>32 >= d.rules.capacity {
+		if !d.hasRoom() {
 			return 0, nil, nil
 		}
 		if n = d.desk.free.Load(); n-1 < uint64(len(d.view)) {
@@ -135,7 +135,7 @@ func (d *depot) publish(n uint64, s *slot, prio uint64) {
 		d.insertNewest(n, s)
 	}
 	d.commit(s, slotReady)
-	d.due.getters++
+	one(&d.due.getters)
 }
 
 // put puts a small item if there is room, and leaves. Long: or claims to be next.
@@ -162,8 +162,10 @@ var errNoAnnex = errors.New("the space is full")
 func (d *depot) reserve(token uint64, p *parcel, head, long bool) (n uint64, s *slot, err error) {
 	n, s, err = d.room(head)
 	if n != 0 {
+		pages := s.pages.Load()
+		d.desk.kept.Set(d.desk.kept.Load() - min(pages, p.length())) // it was idle, and is not
 		s.meta.Set(p.meta | inBulk)
-		s.pages.Set(max(s.pages.Load(), p.length()))
+		s.pages.Set(max(pages, p.length()))
 		tally(d.desk.stock, oneReserved)
 		d.commit(s, owned(d.me)|slotFilling)
 	} else if long && err == nil {
@@ -175,27 +177,34 @@ func (d *depot) reserve(token uint64, p *parcel, head, long bool) (n uint64, s *
 	return n, s, err
 }
 
-// deliver writes a large item into the slot that was reserved for it, and makes it an item. The
-// context does not count any more: it is there, or nothing of it is.
+// deliver writes a large item into the slot that was reserved for it, and makes it an item.
 func (d *depot) deliver(ctx context.Context, n uint64, s *slot, p *parcel) error {
+	mine := owned(d.me) | slotFilling
+	withdraw := func() {
+		if s.state.Load() == mine {
+			tally(d.desk.stock, -oneReserved)
+			d.release(n, s)
+		}
+	}
 	err := d.bulk.WriteBulk(s.index, p.data)
-	token, lerr := d.enter(context.WithoutCancel(ctx))
-	if lerr != nil {
-		return lerr
+	if err != nil {
+		d.later(withdraw)
+		return err
 	}
-	if s.state.Load() != owned(d.me)|slotFilling {
-		d.leave(token)
-		return errDepot
+	token, err := d.enter(ctx)
+	if err != nil {
+		d.later(withdraw)
+		return err
 	}
-	tally(d.desk.stock, -oneReserved)
-	if err == nil {
+	switch {
+	case s.state.Load() != mine:
+		err = errDepot
+	case d.status.Load()&(isClosed|isAborted) != 0:
 		err = d.ended(d.status.Load())
-	}
-	if err == nil {
+		withdraw()
+	default:
+		tally(d.desk.stock, -oneReserved)
 		d.publish(n, s, p.prio)
-	} else {
-		d.release(n, s)
-		d.due.putters++
 	}
 	if !d.leave(token) {
 		return cell.ErrClosed
@@ -234,7 +243,7 @@ func (d *depot) next(head, own bool) (n uint64, s *slot, err error) {
 		d.rebuild()
 	}
 	switch {
-	case status&isClosed != 0 && (held == 0 || own):
+	case status&isClosed != 0 && (d.desk.held.Load() == 0 || own):
 		return 0, nil, errShut
 	case d.gone(hasSent):
 		return 0, nil, errGone
@@ -244,10 +253,10 @@ func (d *depot) next(head, own bool) (n uint64, s *slot, err error) {
 
 // unload copies a small item out of its slot, into p's data if it has the room.
 func (d *depot) unload(s *slot, p *parcel) bool {
-	n := int(p.length())
-	if n > max(d.rules.inline, d.rules.medium) {
+	if !d.rules.small(p) {
 		return false
 	}
+	n := int(p.length())
 	if cap(p.data) < n+8 {
 		p.data = make([]byte, n+8)
 	}
@@ -288,6 +297,7 @@ func (d *depot) take(n uint64, s *slot, c *catch) error {
 	if d.bulk != nil {
 		c.meta = s.meta.Load()
 		if apart = c.apart(); !apart && !d.unload(s, &c.parcel) {
+			d.drop(n, s)
 			return errDepot
 		}
 	}
@@ -295,7 +305,7 @@ func (d *depot) take(n uint64, s *slot, c *catch) error {
 		c.prio = s.prio.Load()
 	}
 	d.remove(s)
-	d.due.putters++
+	one(&d.due.putters)
 	marks := s.state.Load() & slotMarks
 	switch {
 	case d.rules.attempts > 0:
@@ -313,15 +323,38 @@ func (d *depot) take(n uint64, s *slot, c *catch) error {
 	return nil
 }
 
-// fetch reads a large item. If it is handed over by that, its slot is free afterwards.
+// drop takes an item out of the order whose words make no sense, so that nobody finds it again.
+func (d *depot) drop(n uint64, s *slot) {
+	d.remove(s)
+	if d.rules.attempts == 0 {
+		d.release(n, s)
+		d.lessUnfinished()
+		return
+	}
+	tally(d.desk.held, 1)
+	d.giveBack(n, s, s.state.Load(), slotUnreadable)
+}
+
+// fetch reads a large item. If it is handed over by that, its slot is free afterwards; if it can't be
+// read now, it is given back.
 func (d *depot) fetch(ctx context.Context, c *catch) error {
+	back := func() {
+		if c.slot.state.Load() == c.state {
+			d.giveBack(c.n, c.slot, c.state, 0)
+		}
+	}
 	var err error
 	c.data, err = d.bulk.ReadBulk(c.slot.index, int64(c.length()), c.into)
 	if c.state&slotCode != slotReading {
 		return err
 	}
-	token, lerr := d.enter(context.WithoutCancel(ctx))
+	if err != nil && !d.bulk.IsCorrupt(err) {
+		d.later(back)
+		return err
+	}
+	token, lerr := d.enter(ctx)
 	if lerr != nil {
+		d.later(back)
 		return lerr
 	}
 	mine := c.slot.state.Load() == c.state
@@ -339,21 +372,30 @@ func (d *depot) fetch(ctx context.Context, c *catch) error {
 
 // letGo frees the slot of an item that was in somebody's hands.
 func (d *depot) letGo(n uint64, s *slot) {
-	if d.desk.held.Load() >= d.rules.hands {
-		d.due.getters++
-	}
-	tally(d.desk.held, -1)
+	d.outOfHand(s.state.Load())
 	d.release(n, s)
 	d.lessUnfinished()
 }
 
+// outOfHand counts an item with a state that was in somebody's hands.
+func (d *depot) outOfHand(state uint64) {
+	if state&slotWasFailed != 0 {
+		tally(d.desk.heldFailed, -1)
+		return
+	}
+	if d.desk.held.Load() >= d.rules.hands {
+		one(&d.due.getters)
+	}
+	tally(d.desk.held, -1)
+}
+
 // lessUnfinished wakes who may have waited for there being less to do.
 func (d *depot) lessUnfinished() {
-	if d.desk.held.Load() == 0 && d.ready() == 0 {
-		d.due.joiners++
-		d.due.failers++
+	if d.desk.held.Load() == 0 && d.ready() == 0 { // what has failed and is in hand is for those lines alone
+		one(&d.due.joiners)
+		one(&d.due.failers)
 		if d.status.Load()&isClosed != 0 {
-			d.due.getters = cell.All
+			d.due.getters = everybody
 		}
 	}
 }
@@ -362,14 +404,11 @@ func (d *depot) lessUnfinished() {
 var errNotInHand = errors.New("it is not in this process's hands any more")
 
 // giveBack puts an item that was in somebody's hands back into its old place, or to those that
-// failed.
-func (d *depot) giveBack(n uint64, s *slot, state uint64, unreadable bool) {
+// failed: if there is a mark that says why, or as it was handed out too often.
+func (d *depot) giveBack(n uint64, s *slot, state, why uint64) {
 	marks := low(state) &^ (slotCode | slotWasFailed)
-	if d.desk.held.Load() >= d.rules.hands {
-		d.due.getters++
-	}
-	tally(d.desk.held, -1)
-	failed := d.rules.attempts > 0 && (state&slotWasFailed != 0 || unreadable || marks/slotAttempt >= d.rules.attempts)
+	d.outOfHand(state)
+	failed := d.rules.attempts > 0 && (state&slotWasFailed != 0 || why != 0 || marks/slotAttempt >= d.rules.attempts)
 	if d.status.Load()&isAborted != 0 {
 		d.release(n, s)
 		return
@@ -377,12 +416,10 @@ func (d *depot) giveBack(n uint64, s *slot, state uint64, unreadable bool) {
 	if !failed {
 		d.insert(n, s)
 		d.commit(s, marks|slotReady)
-		d.due.getters++
+		one(&d.due.getters)
 		return
 	}
-	if unreadable {
-		marks |= slotUnreadable
-	}
+	marks |= why
 	s.next.Set(0)
 	if t := d.at(d.desk.lastFailed.Load()); t != nil {
 		t.next.Set(n)
@@ -392,27 +429,34 @@ func (d *depot) giveBack(n uint64, s *slot, state uint64, unreadable bool) {
 	d.desk.lastFailed.Set(n)
 	tally(d.desk.failed, 1)
 	d.commit(s, marks|slotFailed)
-	d.due.failers++
+	one(&d.due.failers)
 	d.lessUnfinished()
 }
 
-// takeFailed takes the item that failed first, if there is one. It may be the end of them all.
-func (d *depot) takeFailed(c *catch) (bool, error) {
+// takeFailed takes the item that failed first, if there is one. It may be the end of them all. Own says
+// that the caller has failed items in hand: it does not wait for those to come back.
+func (d *depot) takeFailed(c *catch, own bool) (bool, error) {
 	status := d.status.Load()
 	if status&isAborted != 0 {
 		return false, d.ended(status)
 	}
 	n := d.desk.firstFailed.Load()
 	s := d.at(n)
-	if s == nil || s.state.Load()&slotCode != slotFailed {
-		if n != 0 {
-			d.rebuild()
-			return false, errDepot
-		}
-		if status&isClosed != 0 && d.unfinished() == 0 {
+	if n != 0 && (s == nil || s.state.Load()&slotCode != slotFailed) {
+		d.rebuild()
+		n = d.desk.firstFailed.Load()
+		s = d.at(n)
+	}
+	if s == nil {
+		if status&isClosed != 0 && (d.unfinished() == 0 || own && d.ready()+d.desk.held.Load() == 0) {
 			return false, errShut
 		}
 		return false, nil
+	}
+	c.n, c.slot, c.seq, c.meta, c.prio = n, s, s.seq.Load(), s.meta.Load(), s.prio.Load()
+	marks := s.state.Load() & slotMarks
+	if d.bulk != nil && !c.apart() && !d.unload(s, &c.parcel) {
+		c.data, marks = nil, marks|slotUnreadable
 	}
 	next := s.next.Load()
 	d.desk.firstFailed.Set(next)
@@ -420,19 +464,15 @@ func (d *depot) takeFailed(c *catch) (bool, error) {
 		d.desk.lastFailed.Set(0)
 	}
 	tally(d.desk.failed, -1)
-	tally(d.desk.held, 1)
-	c.n, c.slot, c.seq, c.meta, c.prio = n, s, s.seq.Load(), s.meta.Load(), s.prio.Load()
-	if d.bulk != nil && !c.apart() && !d.unload(s, &c.parcel) {
-		return false, errDepot
-	}
-	c.state = owned(d.me) | s.state.Load()&(slotMarks) | slotWasFailed | slotTaken
+	tally(d.desk.heldFailed, 1)
+	c.state = owned(d.me) | marks | slotWasFailed | slotTaken
 	d.commit(s, c.state)
 	return true, nil
 }
 
 // unfinished is how many items were put and are not done.
 func (d *depot) unfinished() uint64 {
-	return d.ready() + d.desk.held.Load() + d.desk.failed.Load()
+	return d.ready() + d.desk.held.Load() + d.desk.failed.Load() + d.desk.heldFailed.Load()
 }
 
 // joined reports whether all is done. The latch is held.

@@ -44,7 +44,7 @@ func (d *depot) insert(n uint64, s *slot) {
 	// it is given back.
 	before := (*slot)(nil)
 	at := d.desk.first.Load()
-	for range d.view {
+	for range d.maxSlots() {
 		t := d.at(at)
 		if t == nil || d.rules.order(s, t) {
 			break
@@ -135,6 +135,8 @@ func (d *depot) rank(n uint64) uint64 {
 func (d *depot) rebuild() {
 	var ready, failed, free []uint64
 	var counts [slotCode + 1]int
+	var heldFailed uint64
+	aborted := d.status.Load()&isAborted != 0
 	puts, kept := d.desk.puts.Load(), uint64(0)
 	for n := uint64(1); ; n++ {
 		s := d.at(n)
@@ -142,12 +144,21 @@ func (d *depot) rebuild() {
 			break
 		}
 		v := s.state.Load()
+		if code := v & slotCode; aborted && (code == slotReady || code == slotFailed) {
+			d.commit(s, slotFree) // whoever aborted it did not come to that
+			v = slotFree
+		}
 		code := v & slotCode
 		counts[code]++
+		if d.bulk != nil {
+			kept += d.idle(s)
+		}
+		if code == slotTaken && v&slotWasFailed != 0 {
+			heldFailed++
+		}
 		switch code {
 		case slotFree:
 			free = append(free, n)
-			kept += s.pages.Load()
 			continue
 		case slotReady:
 			ready = append(ready, n)
@@ -159,7 +170,8 @@ func (d *depot) rebuild() {
 	d.desk.puts.Set(puts)
 	d.desk.kept.Set(kept)
 	d.desk.stock.Set(uint64(counts[slotFilling])<<32 | uint64(counts[slotReady]))
-	d.desk.held.Set(uint64(counts[slotReading] + counts[slotTaken]))
+	d.desk.held.Set(uint64(counts[slotReading]+counts[slotTaken]) - heldFailed)
+	d.desk.heldFailed.Set(heldFailed)
 	d.desk.failed.Set(uint64(counts[slotFailed]))
 	d.sort(ready, d.rules.order)
 	d.sort(failed, firstIn)

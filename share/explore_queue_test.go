@@ -58,6 +58,7 @@ func (b simulatedBulk) TrimBulk(unit uint64) error {
 
 func (simulatedBulk) Annex(int) (uint64, error)             { return 0, errDepot }
 func (simulatedBulk) AnnexBytes(uint64, int) ([]byte, bool) { return nil, false }
+func (simulatedBulk) IsCorrupt(error) bool                  { return true }
 func (simulatedBulk) BulkRoom() int64                       { return 1 << 40 }
 
 // stall is a case: a depot, and what was done with it. Times are counted in what happened.
@@ -81,8 +82,8 @@ func newStall(w *explore.World, r rules) *stall {
 }
 
 func (s *stall) depot(p process) *depot {
-	d, err := newDepot(p.Memory(), planted.words(s.words), s.rules, s.bulk, p.Local(), [5]cell.Word{
-		p.LocalWord("latch's gate"), p.LocalWord("getters' gate"), p.LocalWord("putters' gate"), p.LocalWord("joiners' gate"), p.LocalWord("failers' gate"),
+	d, err := newDepot(p.Memory(), planted.words(s.words), s.rules, s.bulk, p.Local(), [depotGates]cell.Word{
+		p.LocalWord("latch's gate"), p.LocalWord("getters' gate"), p.LocalWord("putters' gate"), p.LocalWord("joiners' gate"), p.LocalWord("failers' gate"), p.LocalWord("owners' gate"),
 	})
 	if err != nil {
 		s.w.Fail("%v", err)
@@ -417,7 +418,7 @@ func joinableCase(r rules, workers, items int) func(*explore.World) {
 				}
 				for range left.Count {
 					var c catch
-					if ok, err := s.look(d, func() (bool, error) { return d.takeFailed(&c) }); !ok || err != nil {
+					if ok, err := s.look(d, func() (bool, error) { return d.takeFailed(&c, false) }); !ok || err != nil {
 						w.Fail("%d items have failed, and can't be had: %v", left.Count, err)
 					}
 					if uint64(c.attempt()) != r.attempts {

@@ -84,10 +84,8 @@ func (e *End[T]) UnmarshalBinary(data []byte) error {
 	if err != nil {
 		return err
 	}
-	for _, join := range []func(context.Context) (*typed[T], error){opened.sending, opened.receiving} {
-		if t, err := join(context.Background()); err != nil && t != nil {
-			return err
-		}
+	if err := opened.use(context.Background()); err != nil {
+		return err
 	}
 	e.e = opened
 	return nil

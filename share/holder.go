@@ -170,6 +170,14 @@ func (h *hold) refuse(what string) {
 	}
 }
 
+// restore puts a hold back that was taken out for nothing.
+func (k *keeper) restore(h *hold) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	h.released = false
+	k.list(h)
+}
+
 // takeBack takes a hold out because its strand has ended.
 func (k *keeper) takeBack(h *hold) bool {
 	h.lost.Store(true)

@@ -105,12 +105,12 @@ func readableType(text string) string { return strings.TrimSpace(strings.Replace
 
 // typeNumber is the number of this type in the queue. It is the only thing for which an
 // item may have to wait for the latch once more.
-func (h *typed[T]) typeNumber() (uint64, error) {
+func (h *typed[T]) typeNumber(ctx context.Context, w how) (uint64, error) {
 	if n := h.own.Load(); n != 0 {
 		return n, nil
 	}
 	text := typeText(reflect.TypeFor[T]())
-	token, err := h.enterNow(latchPatience)
+	token, err := h.begin(ctx, w)
 	if err != nil {
 		return 0, err
 	}
@@ -166,7 +166,7 @@ func (h *typed[T]) fetchAndUnpack(ctx context.Context, c *catch, number uint64) 
 		}()
 	}
 	if err := h.fetch(ctx, c); err != nil {
-		h.refuse(c, false)
+		h.refuse(c, 0)
 		return v, err
 	}
 	return h.unpack(c, number, keeps)
@@ -214,9 +214,12 @@ func (h *typed[T]) unpack(c *catch, own uint64, owned bool) (v T, err error) {
 			return v, h.undecodable(c, nil)
 		}
 	}
+	returned := false
 	defer func() {
 		if p := recover(); p != nil {
 			err = h.undecodable(c, fmt.Errorf("decoding it panicked: %v", p))
+		} else if !returned { // the user's code ends the goroutine
+			h.refuse(c, slotUnreadable)
 		}
 	}()
 	switch {
@@ -224,9 +227,13 @@ func (h *typed[T]) unpack(c *catch, own uint64, owned bool) (v T, err error) {
 		*bytes = c.data
 	case isBytes && c.kind() == wire.Bytes:
 		*bytes = append(c.into[:0], c.data...)
+		if *bytes == nil {
+			*bytes = []byte{} // not nil, which is of another kind
+		}
 	default:
 		err = wire.Decode(c.kind(), c.data, &v)
 	}
+	returned = true
 	if err != nil {
 		return *new(T), h.undecodable(c, err)
 	}

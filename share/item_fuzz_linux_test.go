@@ -65,13 +65,13 @@ func getPlanted[T any](t *testing.T, s *Space, meta func(own uint64) uint64, pay
 		}
 		return undecodable
 	}
-	madeUp(t, q.t, meta(must(q.t.typeNumber())), payload)
+	madeUp(t, q.t, meta(must(q.t.typeNumber(t.Context(), how{}))), payload)
 	_, err := q.TryGet()
 	checkErr(err)
 	if !q.Empty() || errors.Is(err, ErrEmpty) {
 		t.Errorf("%s: the item is still there: %v", name, err)
 	}
-	madeUp(t, j.t, meta(must(j.t.typeNumber())), payload)
+	madeUp(t, j.t, meta(must(j.t.typeNumber(t.Context(), how{}))), payload)
 	for {
 		d, err := j.TryGet(t.Context())
 		if errors.Is(err, ErrEmpty) {

@@ -15,7 +15,7 @@ import (
 // an item is worked on at least once, and by one consumer at a time.
 //
 // An item that was delivered Attempts times and never done has failed. It waits, apart, for whoever
-// calls Failed.
+// calls Failed. When 4,096 have failed and are not done, nothing more can be put.
 type JoinableQueue[T any] struct{ t *typed[T] }
 
 // JoinableOptions say how a JoinableQueue works. All who open it give the same.
@@ -78,7 +78,10 @@ type Delivery[T any] struct {
 var errEnded = errors.New("it was done, or given back, before")
 
 // Attempt says the how manieth delivery of the item this is, from 1.
-func (d *Delivery[T]) Attempt() int { return d.h.item.attempt() }
+func (d *Delivery[T]) Attempt() int {
+	mustBe(d.h != nil)
+	return d.h.item.attempt()
+}
 
 // Err says why an item that Failed returned has failed; nil for what Get returned. It is a
 // *DecodeError if the item can't be decoded here; then Value is nothing.
@@ -98,12 +101,12 @@ func (d *Delivery[T]) Done() error {
 // Return gives the item back at once: it is delivered again, in its old place, or has failed if
 // this was the last attempt.
 func (d *Delivery[T]) Return() error {
-	return d.end("give an item back to", func(c *catch) { d.t.giveBack(c.n, c.slot, c.state, false) })
+	return d.end("give an item back to", func(c *catch) { d.t.giveBack(c.n, c.slot, c.state, 0) })
 }
 
 // Fail gives the item to those that have failed, whatever attempts there are left.
 func (d *Delivery[T]) Fail() error {
-	return d.end("fail an item of", func(c *catch) { d.t.giveBack(c.n, c.slot, c.state|slotWasFailed, false) })
+	return d.end("fail an item of", func(c *catch) { d.t.giveBack(c.n, c.slot, c.state, slotGivenUp) })
 }
 
 // Detach makes the delivery the process's: it is not given back when the task that got the item
@@ -127,7 +130,11 @@ func (d *Delivery[T]) end(what string, how func(c *catch)) error {
 		}
 		return q.fail(what, err)
 	}
-	return q.outcome(what, q.settle(d.h.item, how))
+	err := q.settle(d.h.item, how)
+	if errors.Is(err, ErrStuck) {
+		q.keeper.restore(d.h) // so that it can be ended later
+	}
+	return q.outcome(what, err)
 }
 
 var errTakenBackItem = errors.New("it was given back when the task that had it ended")
@@ -151,6 +158,15 @@ func (q *queue) settle(c *catch, how func(c *catch)) error {
 	return nil
 }
 
+// returnLater gives an item back, at once or as soon as the latch is to be had.
+func (q *queue) returnLater(c *catch, why uint64) {
+	q.later(func() {
+		if c.slot.state.Load() == c.state && c.slot.seq.Load() == c.seq {
+			q.giveBack(c.n, c.slot, c.state, why)
+		}
+	})
+}
+
 // disown makes a hold no strand's.
 func (q *queue) disown(h *hold) {
 	q.keeper.mu.Lock()
@@ -162,7 +178,7 @@ func (q *queue) disown(h *hold) {
 func (q *queue) abandon(by *strand.Strand) (any bool) {
 	for _, h := range q.keeper.of(by) {
 		if q.takeBack(h) {
-			_ = q.settle(h.item, func(c *catch) { q.giveBack(c.n, c.slot, c.state, false) })
+			q.returnLater(h.item, 0)
 			any = true
 		}
 	}
@@ -219,7 +235,9 @@ func (h *typed[T]) accept(ctx context.Context, w how) (*Delivery[T], error) {
 	if h == nil {
 		return nil, errNothing
 	}
-	w.own = h.keeper.permits(strand.Goroutine()) > 0
+	if h.status.Load()&isClosed != 0 {
+		w.own = h.hasInHand()
+	}
 	c := new(catch)
 	v, err := h.get(ctx, c, w)
 	if err != nil {
@@ -309,8 +327,9 @@ func (q *JoinableQueue[T]) Failed(ctx context.Context) (*Delivery[T], error) {
 	}
 	c := new(catch)
 	var v T
+	own := t.hasInHand()
 	err := t.watch(ctx, "get what failed of", &t.failers, func() (bool, error) {
-		ok, err := t.takeFailed(c)
+		ok, err := t.takeFailed(c, own)
 		if ok && t.shelf != nil {
 			v = t.shelf.get(c.n)
 		}
@@ -320,6 +339,9 @@ func (q *JoinableQueue[T]) Failed(ctx context.Context) (*Delivery[T], error) {
 		return nil, err
 	}
 	reason := fmt.Errorf("it was handed out %d times and never done", c.attempt())
+	if c.state&slotGivenUp != 0 {
+		reason = errors.New("a consumer said that it failed")
+	}
 	if c.state&slotUnreadable != 0 {
 		reason = errors.New("a consumer could not decode it")
 	}
@@ -335,7 +357,7 @@ func (q *JoinableQueue[T]) Failed(ctx context.Context) (*Delivery[T], error) {
 
 // openFailed decodes a failed item.
 func (h *typed[T]) openFailed(ctx context.Context, c *catch) (v T, err error) {
-	number, err := h.typeNumber()
+	number, err := h.typeNumber(ctx, how{})
 	if err == nil && c.apart() {
 		err = h.fetch(ctx, c)
 	}
@@ -367,7 +389,12 @@ func (q *JoinableQueue[T]) Empty() bool { return q.t.length() == 0 }
 // of consumers, and those that have failed.
 func (q *JoinableQueue[T]) Unfinished() int {
 	mustBe(q.t != nil)
-	return int(q.t.unfinished())
+	token, err := q.t.enterNow(latchPatience)
+	n := q.t.unfinished()
+	if err == nil {
+		q.t.leave(token)
+	}
+	return int(n)
 }
 
 // Close ends the stream, for all processes: nothing can be put any more. See Queue.Close.

@@ -38,6 +38,10 @@ import (
 // between changing the facts and waking, or between being woken and acting, leaves nobody
 // asleep.
 //
+// All who wait in a line wait for the same: whoever is woken could be served if any could. Those
+// who may go when others must still wait have a line of their own, and a gate of their own, so
+// that nobody stands behind one for whom it is not time.
+//
 // # Deaths
 //
 //	killed while          the others find
@@ -55,6 +59,10 @@ type line struct {
 	mem          cell.Memory
 	me           cell.ID
 	gate         gate
+
+	// twin is another line for the same thing, of those who wait on another condition. The two have
+	// one heir.
+	twin *line
 
 	// more reports, without the latch, whether the next one may have something to do, too. nil: all
 	// are always woken.
@@ -101,6 +109,9 @@ func (l *line) leave(slept bool) {
 	if l.heir.CompareAndSwap(owned(l.me), 0) {
 		l.flag()
 		l.signal(cell.All)
+		if l.twin != nil {
+			l.twin.signal(cell.All)
+		}
 	} else if slept && l.more != nil {
 		l.flag()
 		if l.more() {

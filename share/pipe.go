@@ -17,11 +17,10 @@ type End[T any] struct{ e *end[T] }
 
 // end is an End in this process.
 type end[T any] struct {
-	name            string
-	second, oneWay  bool
-	out, in         *typed[T] // nil: this end does not send, or does not receive
-	sends, receives atomic.Bool
-	closed          atomic.Bool
+	name           string
+	second, oneWay bool
+	out, in        *typed[T] // nil: this end does not send, or does not receive
+	used, closed   atomic.Bool
 }
 
 // PipeOptions say how a pipe works. All who open it give the same.
@@ -95,15 +94,22 @@ var (
 	errEndClosed    = shutError("this end of the pipe is closed")
 )
 
-// use notes once that this process has a part in a direction.
-func (e *end[T]) use(ctx context.Context, t *typed[T], done *atomic.Bool, bit uint64) error {
-	if done.Load() {
+// use notes once that this process has the end, whichever way it uses it first.
+func (e *end[T]) use(ctx context.Context) error {
+	if e.used.Load() {
 		return nil
 	}
-	if err := t.use(ctx, bit); err != nil {
-		return t.fail("use", err)
+	if e.out != nil {
+		if err := e.out.use(ctx, hasSent); err != nil {
+			return e.out.fail("use", err)
+		}
 	}
-	done.Store(true)
+	if e.in != nil {
+		if err := e.in.use(ctx, hasReceived); err != nil {
+			return e.in.fail("use", err)
+		}
+	}
+	e.used.Store(true)
 	return nil
 }
 
@@ -116,7 +122,7 @@ func (e *end[T]) sending(ctx context.Context) (*typed[T], error) {
 	case e.closed.Load():
 		return nil, e.out.fail("send into", errEndClosed)
 	}
-	return e.out, e.use(ctx, e.out, &e.sends, hasSent)
+	return e.out, e.use(ctx)
 }
 
 func (e *end[T]) receiving(ctx context.Context) (*typed[T], error) {
@@ -128,7 +134,7 @@ func (e *end[T]) receiving(ctx context.Context) (*typed[T], error) {
 	case e.closed.Load():
 		return nil, e.in.fail("receive from", errEndClosed)
 	}
-	return e.in, e.use(ctx, e.in, &e.receives, hasReceived)
+	return e.in, e.use(ctx)
 }
 
 // Send sends an item, and waits for room as long as ctx lets it. If nobody is left who could
@@ -199,10 +205,11 @@ func untilEnd[T any](ctx context.Context, get func(context.Context) (T, error)) 
 	}
 }
 
-// Poll reports whether there is something to be received.
+// Poll reports whether Receive would return at once: there is something to be received, or the other
+// end was closed.
 func (e *End[T]) Poll() bool {
 	mustBe(e.e != nil)
-	return e.e.in != nil && e.e.in.length() > 0
+	return e.e.in != nil && e.e.in.hasMore()
 }
 
 // Close closes this end, for all who have it: the other end receives what was sent, and then

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/brood-go/brood/internal/cell"
+	file "github.com/brood-go/brood/internal/space"
+	"github.com/brood-go/brood/internal/strand"
 )
 
 // Queue hands items from those who put them to those who get them, first in, first out, in one
@@ -36,6 +38,10 @@ type Queue[T any] struct{ t *typed[T] }
 var (
 	ErrFull  = errors.New("the queue is full")
 	ErrEmpty = errors.New("the queue is empty")
+
+	// ErrStuck is for those who do not wait: another process has been in the middle of an operation on the
+	// queue for a second. It is stopped, or the machine is very busy.
+	ErrStuck = errStopped
 )
 
 // shutError is ErrClosed of a queue that was closed, in a space that is not.
@@ -153,19 +159,28 @@ func rulesOf(k kind, p params) rules {
 
 // makeQueue makes a queue of any kind.
 func makeQueue(o object) (*queue, error) {
-	var gates [5]cell.Word
+	var gates [depotGates]cell.Word
 	for i := range gates {
 		gates[i] = o.space.gateWord()
 	}
-	b, _ := o.space.mem.(bulk)
+	var b bulk
+	if f, ok := o.space.mem.(*file.File); ok {
+		b = fileBulk{f}
+	}
 	d, err := newDepot(o.space.mem, o.words, rulesOf(o.kind, o.params), b, &o.space.gates, gates)
 	if err != nil {
 		return nil, err
 	}
 	d.mortal = o.space.name != ""
-	d.pause = pause
+	d.pause, d.patience = pause, tryPatience
 	return &queue{object: o, depot: d}, nil
 }
+
+// fileBulk is the bulk file of a named space.
+type fileBulk struct{ *file.File }
+
+// IsCorrupt implements bulk.
+func (fileBulk) IsCorrupt(err error) bool { return errors.Is(err, file.ErrCorrupt) }
 
 // Holders implements waits.Target: anybody may put or get an item.
 func (*queue) Holders() (goroutines []uint64, known bool) { return nil, false }
@@ -193,6 +208,11 @@ type how struct {
 	own  bool // with items in hand
 }
 
+// hasInHand reports whether the calling goroutine has items of a JoinableQueue in hand.
+func (q *queue) hasInHand() bool {
+	return q.rules.attempts > 0 && q.keeper.permits(strand.Goroutine()) > 0
+}
+
 func (q *queue) begin(ctx context.Context, w how) (token uint64, err error) {
 	if w.now {
 		return q.enterNow(latchPatience)
@@ -200,9 +220,10 @@ func (q *queue) begin(ctx context.Context, w how) (token uint64, err error) {
 	return q.enter(ctx)
 }
 
-// wait waits in a line, after a short look whether a word changes that changes with what is
-// waited for.
-func (q *queue) wait(ctx context.Context, l *line, hint cell.Word, seen uint64, own bool, step func(w how) (bool, error)) error {
+// wait waits in a line, after a short look whether a word changes that changes with what is waited for.
+// Passed counts how often others were served.
+func (q *queue) wait(ctx context.Context, l *line, hint cell.Word, seen uint64, passed func() uint64, step func(w how) (bool, error)) error {
+	own := l == &q.owners
 	if q.mem.Spin(hint, uint32(seen)) {
 		if ok, err := step(how{own: own}); ok || err != nil {
 			return err
@@ -213,7 +234,25 @@ func (q *queue) wait(ctx context.Context, l *line, hint cell.Word, seen uint64, 
 		return err
 	}
 	defer end()
-	return l.wait(ctx, func(long bool) (bool, error) { return step(how{head: true, long: long, own: own}) })
+	before := passed()
+	return l.wait(ctx, func(long bool) (bool, error) {
+		// Who was overtaken by nobody has no claim.
+		return step(how{head: true, long: long && passed() != before, own: own})
+	})
+}
+
+// waitForRoom waits in the line of putters.
+func (q *queue) waitForRoom(ctx context.Context, seen uint64, step func(w how) (bool, error)) error {
+	return q.wait(ctx, &q.putters, q.desk.first, seen, q.desk.puts.Load, step)
+}
+
+// waitForItem waits in one of the lines of getters.
+func (q *queue) waitForItem(ctx context.Context, seen uint64, step func(w how) (bool, error)) error {
+	l := &q.getters
+	if q.hasInHand() {
+		l = &q.owners
+	}
+	return q.wait(ctx, l, q.desk.puts, seen, func() uint64 { return q.desk.puts.Load() - q.ready() }, step)
 }
 
 // put puts an item, and waits for room, or not.
@@ -255,7 +294,7 @@ func (h *typed[T]) putLocal(ctx context.Context, v T, prio uint64, w how) error 
 	case w.now:
 		return ErrFull
 	}
-	return h.wait(ctx, &h.putters, h.desk.first, seen, false, func(w how) (bool, error) { return h.stepPutLocal(ctx, v, prio, w) })
+	return h.waitForRoom(ctx, seen, func(w how) (bool, error) { return h.stepPutLocal(ctx, v, prio, w) })
 }
 
 func (h *typed[T]) stepPutLocal(ctx context.Context, v T, prio uint64, w how) (bool, error) {
@@ -277,7 +316,7 @@ func (h *typed[T]) stepPutLocal(ctx context.Context, v T, prio uint64, w how) (b
 }
 
 func (h *typed[T]) putPacked(ctx context.Context, v T, prio uint64, w how, scratch *buffer) error {
-	number, err := h.typeNumber()
+	number, err := h.typeNumber(ctx, w)
 	if err != nil {
 		return err
 	}
@@ -304,7 +343,7 @@ func (h *typed[T]) putPacked(ctx context.Context, v T, prio uint64, w how, scrat
 }
 
 func (q *queue) putSlow(ctx context.Context, p parcel, seen uint64) error {
-	return q.wait(ctx, &q.putters, q.desk.first, seen, false, func(w how) (bool, error) { return q.stepPut(ctx, &p, w) })
+	return q.waitForRoom(ctx, seen, func(w how) (bool, error) { return q.stepPut(ctx, &p, w) })
 }
 
 func (q *queue) stepPut(ctx context.Context, p *parcel, w how) (bool, error) {
@@ -317,6 +356,11 @@ func (q *queue) stepPut(ctx context.Context, p *parcel, w how) (bool, error) {
 
 // putLarge puts an item that does not fit in a slot.
 func (q *queue) putLarge(ctx context.Context, p parcel, w how) error {
+	if w.now {
+		c, cancel := context.WithTimeoutCause(ctx, latchPatience, ErrStuck)
+		defer cancel()
+		ctx = c
+	}
 	var n uint64
 	var s *slot
 	step := func(w how) (bool, error) {
@@ -334,7 +378,7 @@ func (q *queue) putLarge(ctx context.Context, p parcel, w how) error {
 	case !ok && w.now:
 		return ErrFull
 	case !ok:
-		if err := q.wait(ctx, &q.putters, q.desk.first, seen, false, step); err != nil {
+		if err := q.waitForRoom(ctx, seen, step); err != nil {
 			return err
 		}
 	}
@@ -370,12 +414,12 @@ func (h *typed[T]) getLocal(ctx context.Context, c *catch, w how) (T, error) {
 	if w.now {
 		return v, ErrEmpty
 	}
-	v, *c, err = h.getLocalSlow(ctx, seen, w.own)
+	v, *c, err = h.getLocalSlow(ctx, seen)
 	return v, err
 }
 
-func (h *typed[T]) getLocalSlow(ctx context.Context, seen uint64, own bool) (v T, c catch, err error) {
-	err = h.wait(ctx, &h.getters, h.desk.puts, seen, own, func(w how) (ok bool, err error) {
+func (h *typed[T]) getLocalSlow(ctx context.Context, seen uint64) (v T, c catch, err error) {
+	err = h.waitForItem(ctx, seen, func(w how) (ok bool, err error) {
 		v, ok, err = h.stepGetLocal(ctx, &c, w)
 		return ok, err
 	})
@@ -405,7 +449,7 @@ func (h *typed[T]) stepGetLocal(ctx context.Context, c *catch, w how) (v T, ok b
 }
 
 func (h *typed[T]) getPacked(ctx context.Context, c *catch, w how) (v T, err error) {
-	number, err := h.typeNumber()
+	number, err := h.typeNumber(ctx, w)
 	if err != nil {
 		return v, err
 	}
@@ -418,7 +462,7 @@ func (h *typed[T]) getPacked(ctx context.Context, c *catch, w how) (v T, err err
 		return v, ErrEmpty
 	case !ok:
 		into := c.into
-		if *c, err = h.getSlow(ctx, seen, w.own); err != nil {
+		if *c, err = h.getSlow(ctx, seen); err != nil {
 			return v, err
 		}
 		c.into = into
@@ -429,21 +473,21 @@ func (h *typed[T]) getPacked(ctx context.Context, c *catch, w how) (v T, err err
 		v, err = h.unpack(c, number, false)
 	}
 	if e := new(DecodeError); errors.As(err, &e) {
-		h.refuse(c, true)
+		h.refuse(c, slotUnreadable)
 	}
 	return v, err
 }
 
 // refuse gives back what could not be read, or decoded, if it was not handed over.
-func (q *queue) refuse(c *catch, unreadable bool) {
+func (q *queue) refuse(c *catch, why uint64) {
 	if q.rules.attempts > 0 {
 		back := *c // so that the caller's need not be on the heap
-		_ = q.settle(&back, func(c *catch) { q.giveBack(c.n, c.slot, c.state, unreadable) })
+		q.returnLater(&back, why)
 	}
 }
 
-func (q *queue) getSlow(ctx context.Context, seen uint64, own bool) (c catch, err error) {
-	err = q.wait(ctx, &q.getters, q.desk.puts, seen, own, func(w how) (bool, error) { return q.stepGet(ctx, &c, w) })
+func (q *queue) getSlow(ctx context.Context, seen uint64) (c catch, err error) {
+	err = q.waitForItem(ctx, seen, func(w how) (bool, error) { return q.stepGet(ctx, &c, w) })
 	return c, err
 }
 
@@ -552,6 +596,10 @@ func (h *typed[T]) end(what string, cause error) error {
 	if h == nil {
 		return errNothing
 	}
+	text := ""
+	if cause != nil {
+		text = cause.Error() // the user's code, which may do anything: not with the latch
+	}
 	token, err := h.enterNow(latchPatience)
 	if err != nil {
 		return h.fail(what, err)
@@ -560,7 +608,7 @@ func (h *typed[T]) end(what string, cause error) error {
 	case cause == nil:
 		h.finish(isClosed)
 	case h.status.Load()&isAborted == 0:
-		e := &AbortError{h.abort(cause.Error()), cause}
+		e := &AbortError{h.abort(text), cause}
 		h.cause.Store(e)
 		if h.shelf != nil {
 			clear(h.shelf.items)

@@ -149,7 +149,7 @@ func (m *model) getUpTo(h *handle) {
 	}
 	var bad []*modelItem
 	batch := []*modelItem{m.takeReady()}
-	held := len(m.held) + 1
+	held := m.inHand() + 1
 	if m.mismatch(h, batch[0]) { // it is refused before the others are taken
 		m.refused(batch[0])
 		bad, batch, held = batch, nil, held-1
@@ -277,6 +277,9 @@ func (m *model) getFailed(*rapid.T) {
 	} else {
 		m.same(o, i)
 		want := fmt.Sprintf("it was handed out %d times and never done", i.attempts)
+		if i.givenUp {
+			want = "a consumer said that it failed"
+		}
 		if i.unreadable {
 			want = "a consumer could not decode it"
 		}

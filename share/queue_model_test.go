@@ -27,6 +27,7 @@ type modelItem struct {
 	attempts int
 	// What failed:
 	unreadable bool
+	givenUp    bool
 }
 
 // note is the second type of items.
@@ -253,7 +254,7 @@ func (m *model) maybeEnded() (ctx context.Context, ended bool) {
 // item is a new one for a handle.
 func (m *model) item(h *handle) *modelItem {
 	m.ids++
-	size := rapid.SampledFrom([]int{0, 8, 9, 100, maxInline - 1, maxInline, maxInline + 1, 300, 100 << 10}).Draw(m.T, "size")
+	size := rapid.SampledFrom([]int{0, 8, 9, 100, maxInline - 1, maxInline, maxInline + 1, 300, mediumItem - 9, mediumItem, mediumItem + 1, 100 << 10}).Draw(m.T, "size")
 	i := &modelItem{id: m.ids, size: size, note: h.notes, seq: m.ids}
 	if m.kind == kindPriorityQueue {
 		i.prio = rapid.Int64Range(-1, 1).Draw(m.T, "priority")
@@ -278,7 +279,7 @@ func (m *model) makeReady(i *modelItem) {
 }
 
 // isLarge says whether an item lies apart.
-func (m *model) isLarge(i *modelItem) bool { return m.shared && len(i.encoded()) > maxInline }
+func (m *model) isLarge(i *modelItem) bool { return m.shared && len(i.encoded()) > mediumItem }
 
 // mismatch says whether a handle can't decode an item.
 func (m *model) mismatch(h *handle, i *modelItem) bool { return m.shared && h.notes != i.note }
@@ -309,14 +310,24 @@ func (m *model) ended() error {
 	return nil
 }
 
+// inHand is how many items are in hand that had not failed before.
+func (m *model) inHand() (n int) {
+	for _, x := range m.held {
+		if !x.wasFailed {
+			n++
+		}
+	}
+	return n
+}
+
 // empty is why nothing can be got; nil if something can.
 func (m *model) empty(h *handle) error {
 	switch {
 	case m.aborted:
 		return errModel
-	case len(m.ready) > 0 && len(m.held) < m.hands:
+	case len(m.ready) > 0 && m.inHand() < m.hands:
 		return nil
-	case len(m.ready) == 0 && m.closed && (len(m.held) == 0 || m.own(h)):
+	case len(m.ready) == 0 && m.closed && (m.inHand() == 0 || m.own(h)):
 		return ErrClosed
 	}
 	return ErrEmpty
@@ -364,6 +375,7 @@ func (m *model) giveBack(x *inHand, fail bool) {
 	if m.aborted {
 		return
 	}
+	x.givenUp = x.givenUp || fail
 	if fail || x.wasFailed || x.attempts >= m.attempts {
 		m.fail(x.modelItem)
 		return
