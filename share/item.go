@@ -208,7 +208,9 @@ func (e *DecodeError) Unwrap() error { return e.Err }
 // unpack decodes an item. If owned, the value may keep the data.
 func (h *typed[T]) unpack(c *catch, own uint64, owned bool) (v T, err error) {
 	bytes, isBytes := any(&v).(*[]byte)
+	other := false // it was put by another build of the program, in which the type is another
 	if n := c.typeNumber(); n != own {
+		other = true
 		text, mine := h.foreignType(n), typeText(reflect.TypeFor[T]())
 		if name, _, _ := strings.Cut(text, "\t"); name != strings.SplitN(mine, "\t", 2)[0] {
 			return v, h.undecodable(c, nil)
@@ -230,6 +232,8 @@ func (h *typed[T]) unpack(c *catch, own uint64, owned bool) (v T, err error) {
 		if *bytes == nil {
 			*bytes = []byte{} // not nil, which is of another kind
 		}
+	case other:
+		err = wire.DecodeStrictly(c.kind(), c.data, &v)
 	default:
 		err = wire.Decode(c.kind(), c.data, &v)
 	}

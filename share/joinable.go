@@ -287,13 +287,13 @@ func (q *JoinableQueue[T]) Join(ctx context.Context) error {
 	if q.t == nil {
 		return errNothing
 	}
-	return q.t.watch(ctx, "join", &q.t.joiners, q.t.joined)
+	return q.t.watch(ctx, "join", &q.t.joiners, how{}, q.t.joined)
 }
 
 // watch waits in a line until look, which is called with the latch held, says that it is time.
-func (q *queue) watch(ctx context.Context, what string, l *line, look func() (bool, error)) error {
+func (q *queue) watch(ctx context.Context, what string, l *line, w how, look func() (bool, error)) error {
 	step := func(long bool) (bool, error) {
-		token, err := q.enter(ctx)
+		token, err := q.begin(ctx, w)
 		if err != nil {
 			return false, err
 		}
@@ -307,7 +307,9 @@ func (q *queue) watch(ctx context.Context, what string, l *line, look func() (bo
 		return q.fail(what, context.Cause(ctx))
 	}
 	done, err := step(false)
-	if !done && err == nil {
+	if !done && err == nil && w.now {
+		err = ErrEmpty
+	} else if !done && err == nil {
 		var end func()
 		if end, err = q.space.block(ctx, q); err == nil {
 			err = l.wait(ctx, step)
@@ -325,10 +327,23 @@ func (q *JoinableQueue[T]) Failed(ctx context.Context) (*Delivery[T], error) {
 	if t == nil {
 		return nil, errNothing
 	}
+	return t.failed(ctx, how{})
+}
+
+// TryFailed hands out an item that has failed, if there is one. Otherwise the error matches ErrEmpty, or
+// ErrClosed. It waits for no item: ctx says for whom it is.
+func (q *JoinableQueue[T]) TryFailed(ctx context.Context) (*Delivery[T], error) {
+	if q.t == nil {
+		return nil, errNothing
+	}
+	return q.t.failed(context.WithoutCancel(ctx), how{now: true})
+}
+
+func (t *typed[T]) failed(ctx context.Context, w how) (*Delivery[T], error) {
 	c := new(catch)
 	var v T
 	own := t.hasInHand()
-	err := t.watch(ctx, "get what failed of", &t.failers, func() (bool, error) {
+	err := t.watch(ctx, "get what failed of", &t.failers, w, func() (bool, error) {
 		ok, err := t.takeFailed(c, own)
 		if ok && t.shelf != nil {
 			v = t.shelf.get(c.n)

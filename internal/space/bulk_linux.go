@@ -31,7 +31,7 @@ const (
 )
 
 // The largest one fits into a unit's range.
-const _ = uint(1<<bulkShift - MaxBulk)
+const _ = uint64(1<<bulkShift - MaxBulk)
 
 // bulkName is what the name of a bulk file says: to which space it belongs, and to which file
 // of that name, because a space that was removed by force goes on while another one

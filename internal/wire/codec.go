@@ -41,13 +41,21 @@ const (
 // The options are those that lose nothing between two Go programs of one build:
 // times keep their nanoseconds, strings need not be UTF-8.
 var (
-	encMode = must(cbor.EncOptions{Time: cbor.TimeRFC3339NanoUTC, TimeTag: cbor.EncTagRequired}.EncMode())
-	decMode = must(cbor.DecOptions{
+	encMode    = must(cbor.EncOptions{Time: cbor.TimeRFC3339NanoUTC, TimeTag: cbor.EncTagRequired}.EncMode())
+	decOptions = cbor.DecOptions{
 		MaxArrayElements: math.MaxInt32, MaxMapPairs: math.MaxInt32, MaxNestedLevels: 1024,
 		UTF8: cbor.UTF8DecodeInvalid, IntDec: cbor.IntDecConvertSignedOrBigInt,
 		DefaultMapType: reflect.TypeFor[map[string]any](),
-	}.DecMode())
+	}
+	decMode    = must(decOptions.DecMode())
+	strictMode = must(strictly(decOptions).DecMode())
 )
+
+// strictly makes unknown fields an error.
+func strictly(o cbor.DecOptions) cbor.DecOptions {
+	o.ExtraReturnErrors = cbor.ExtraDecErrorUnknownField
+	return o
+}
 
 func must[T any](v T, err error) T {
 	if err != nil {
@@ -148,6 +156,15 @@ func Decode[T any](k Kind, b []byte, v *T) error {
 		return decMode.Unmarshal(b, v)
 	}
 	return errShape
+}
+
+// DecodeStrictly is Decode of what another build of the program encoded: fields that the type does not
+// have are an error, and not thrown away.
+func DecodeStrictly[T any](k Kind, b []byte, v *T) error {
+	if k != CBOR {
+		return Decode(k, b, v)
+	}
+	return strictMode.Unmarshal(b, v)
 }
 
 // fromBits is the reverse of toBits.
