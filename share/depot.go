@@ -133,6 +133,7 @@ type rules struct {
 	attempts uint64                // how often an item is handed out before it fails; 0: it is handed over
 	inline   int                   // up to how many bytes lie in the slot's words
 	medium   int                   // up to how many lie in its annex
+	keep     uint64                // bytes of bulk that are kept for the next items
 }
 
 // bulk is where items lie that are not small.
@@ -206,7 +207,7 @@ const (
 	hasReceived = 1 << 3
 )
 
-// keepBulk bounds the storage that is kept for the next items.
+// keepBulk bounds the storage of a queue that is kept for the next items.
 const keepBulk = 64 << 20
 
 // slackSlots is how many slots there may be beyond capacity and hands: those that are
@@ -552,7 +553,7 @@ func (d *depot) release(n uint64, s *slot) {
 	if d.bulk != nil {
 		if pages := s.pages.Load(); pages != 0 {
 			kept := d.desk.kept.Load() - d.idle(s)
-			if pages > keepBulk || kept > keepBulk-pages {
+			if pages > d.rules.keep || kept > d.rules.keep-pages {
 				d.desk.kept.Set(kept)
 				d.commit(s, owned(d.me)|slotClearing)
 				d.litter = append(d.litter, cleared{n, s})

@@ -165,9 +165,9 @@ func (d *depot) reserve(token uint64, p *parcel, head, long bool) (n uint64, s *
 		pages := s.pages.Load()
 		d.desk.kept.Set(d.desk.kept.Load() - min(pages, p.length())) // it was idle, and is not
 		s.meta.Set(p.meta | inBulk)
-		s.pages.Set(max(pages, p.length()))
 		tally(d.desk.stock, oneReserved)
 		d.commit(s, owned(d.me)|slotFilling)
+		s.pages.Set(max(pages, p.length())) // of a slot that is free it would be idle
 	} else if long && err == nil {
 		d.putters.claim()
 	}

@@ -218,7 +218,7 @@ func (s *stall) empty(d *depot) error {
 	for n := d.desk.free.Load(); n != 0; n = d.at(n).next.Load() {
 		free--
 	}
-	if free != 0 || d.ready() != 0 || d.desk.stock.Load()>>32 != 0 || d.desk.held.Load() != 0 || d.desk.first.Load() != 0 || d.desk.kept.Load() > keepBulk {
+	if free != 0 || d.ready() != 0 || d.desk.stock.Load()>>32 != 0 || d.desk.held.Load() != 0 || d.desk.first.Load() != 0 || d.desk.kept.Load() > d.rules.keep {
 		return fmt.Errorf("%d slots are lost; ready %d, reserved %d, held %d, first %d", free,
 			d.ready(), d.desk.stock.Load()>>32, d.desk.held.Load(), d.desk.first.Load())
 	}
@@ -339,7 +339,7 @@ func inOrderOf(r rules, got []uint64, consumers int) error {
 }
 
 func fifoRules(capacity uint64, inline int) rules {
-	return rules{order: firstIn, capacity: capacity, hands: 4, inline: inline}
+	return rules{order: firstIn, capacity: capacity, hands: 4, inline: inline, keep: 1 << 20}
 }
 
 func TestExploreQueue(t *testing.T) {
@@ -374,17 +374,25 @@ func TestExploreQueue(t *testing.T) {
 			})
 		})
 	}
+	t.Run("cleared", func(t *testing.T) {
+		r := fifoRules(1, 0)
+		r.keep = 0
+		search{
+			explore.Options{MaxRuns: queueRuns, Preemptions: 1, Kills: 1},
+			explore.Options{Runs: queueRuns / 2, Kills: 2, Jumps: 2, AnyWake: true},
+		}.run(t, plainCase(r, 2, 1, 2, false))
+	})
 	t.Run("stack", func(t *testing.T) {
 		search{
 			explore.Options{MaxRuns: queueRuns, Preemptions: 1, Kills: 1},
 			explore.Options{Runs: queueRuns / 2, Kills: 2, Jumps: 2, AnyWake: true},
-		}.run(t, plainCase(rules{order: lastIn, stack: true, capacity: 3, hands: 4, inline: 16}, 2, 1, 2, false))
+		}.run(t, plainCase(rules{order: lastIn, stack: true, capacity: 3, hands: 4, inline: 16, keep: 1 << 20}, 2, 1, 2, false))
 	})
 	t.Run("priority", func(t *testing.T) {
 		search{
 			explore.Options{MaxRuns: queueRuns, Preemptions: 1, Kills: 1},
 			explore.Options{Runs: queueRuns / 2, Kills: 2, Jumps: 2, AnyWake: true},
-		}.run(t, plainCase(rules{order: byPriority, heap: true, capacity: 4, hands: 4, inline: 16}, 2, 1, 2, false))
+		}.run(t, plainCase(rules{order: byPriority, heap: true, capacity: 4, hands: 4, inline: 16, keep: 1 << 20}, 2, 1, 2, false))
 	})
 }
 
@@ -507,7 +515,7 @@ func TestExploreJoinable(t *testing.T) {
 	}{{"small", 16}, {"large", 0}} {
 		t.Run(way.name, func(t *testing.T) {
 			for _, attempts := range []uint64{1, 2} {
-				r := rules{order: firstIn, capacity: 2, hands: 2, attempts: attempts, inline: way.inline}
+				r := rules{order: firstIn, capacity: 2, hands: 2, attempts: attempts, inline: way.inline, keep: 1 << 20}
 				search{
 					explore.Options{MaxRuns: queueRuns, Preemptions: 2},
 					explore.Options{Runs: queueRuns / 2, Jumps: 1, AnyWake: true},
@@ -523,5 +531,153 @@ func TestExploreJoinable(t *testing.T) {
 				explore.Options{Runs: queueRuns / 2, Kills: 2, Jumps: 2, AnyWake: true},
 			}.run(t, joinableCase(r, 3, 2))
 		})
+	}
+}
+
+// failedCase: what has failed is taken by processes that may die, until one that lives has done it all.
+func failedCase(r rules, items int) func(*explore.World) {
+	return func(w *explore.World) {
+		s := newStall(w, r)
+		ctx := context.Background()
+		boss := process{w.Participant("boss").Immortal()}
+		d := s.depot(boss)
+		boss.Go("s", func() {
+			for v := range uint64(items) {
+				if err := s.putItem(ctx, d, v+1, 0); err != nil {
+					w.Fail("%v", err)
+				}
+			}
+			for range items {
+				c, err := s.getItem(ctx, d)
+				if err != nil {
+					w.Fail("%v", err)
+				}
+				if !s.end(d, &c, func() { d.giveBack(c.n, c.slot, c.state, slotGivenUp) }) {
+					w.Fail("an item was taken away")
+				}
+			}
+			s.under(d, func() { d.finish(isClosed) })
+		})
+		for i := range 3 {
+			p := process{w.Participant(fmt.Sprintf("f%d", i))}
+			if i == 0 {
+				p.Immortal()
+			}
+			d := s.depot(p)
+			p.Go("s", func() {
+				for {
+					var c catch
+					err := d.failers.wait(ctx, func(bool) (bool, error) {
+						return s.look(d, func() (bool, error) { return d.takeFailed(&c, false) })
+					})
+					if errors.Is(err, ErrClosed) {
+						return
+					}
+					if err != nil {
+						w.Fail("%v", err)
+					}
+					v := s.value(&c)
+					w.Inside(fmt.Sprintf("item %d", v), 1)()
+					s.unsure[v]++
+					if !s.end(d, &c, func() { d.letGo(c.n, c.slot) }) {
+						w.Fail("a failed item was taken away")
+					}
+					s.unsure[v]--
+					s.done = append(s.done, v)
+				}
+			})
+		}
+		w.Finally(func() error {
+			unsure := 0
+			for _, n := range s.unsure {
+				unsure += n
+			}
+			if len(s.done)+unsure < items {
+				return fmt.Errorf("of %d items %v are done", items, s.done)
+			}
+			left, d, err := s.drain()
+			if err == nil && (len(left) != 0 || d.unfinished() != 0) {
+				err = fmt.Errorf("left %v, %d are not done", left, d.unfinished())
+			}
+			return err
+		})
+	}
+}
+
+func TestExploreFailed(t *testing.T) {
+	search{
+		explore.Options{MaxRuns: queueRuns, Preemptions: 1, Kills: 1},
+		explore.Options{Runs: queueRuns / 2, Kills: 2, Jumps: 2, AnyWake: true},
+	}.run(t, failedCase(rules{order: firstIn, capacity: 2, hands: 2, attempts: 2, inline: 16, keep: 1 << 20}, 2))
+}
+
+// abortCase: a queue is aborted by one that may die meanwhile. Everybody is told, if it was, and
+// nothing is left in it.
+func abortCase(inline int) func(*explore.World) {
+	return func(w *explore.World) {
+		s := newStall(w, fifoRules(2, inline))
+		if inline == 0 {
+			s.length = 1 << 10
+		}
+		ctx := context.Background()
+		ended := func(err error) bool {
+			e := new(AbortError)
+			return errors.As(err, &e)
+		}
+		for i, what := range []string{"put", "get"} {
+			p := process{w.Participant(what).Immortal()}
+			d := s.depot(p)
+			p.Serve("s", func() {
+				for v := uint64(1); ; v++ {
+					var err error
+					if i == 0 {
+						err = s.putItem(ctx, d, v, 0)
+					} else {
+						_, err = s.getItem(ctx, d)
+					}
+					if ended(err) {
+						return
+					}
+					if err != nil {
+						w.Fail("%v", err)
+					}
+					if v == 2 {
+						return
+					}
+				}
+			})
+		}
+		for i := range 2 {
+			p := process{w.Participant(fmt.Sprintf("a%d", i))}
+			d := s.depot(p)
+			p.Go("s", func() {
+				s.under(d, func() {
+					if d.status.Load()&isAborted == 0 {
+						d.abort("enough")
+					}
+				})
+			})
+		}
+		w.Finally(func() error {
+			d := s.depot(process{w.Participant("last").Immortal()})
+			token, err := d.enter(ctx)
+			if err != nil {
+				return err
+			}
+			defer d.leave(token)
+			if d.status.Load()&isAborted == 0 {
+				return nil
+			}
+			return s.empty(d)
+		})
+	}
+}
+
+func TestExploreAbort(t *testing.T) {
+	for _, inline := range []int{16, 0} {
+		search{
+			explore.Options{MaxRuns: queueRuns, Preemptions: 1, Kills: 1},
+			explore.Options{Runs: queueRuns / 2, Kills: 2, Jumps: 1, AnyWake: true},
+		}.run(t, abortCase(inline))
 	}
 }

@@ -28,7 +28,7 @@ var (
 	smallTwo  = plainCase(fifoRules(1, 16), 2, 2, 1, false)
 	largeOne  = plainCase(fifoRules(1, 0), 1, 1, 2, false)
 	oneToTwo  = plainCase(fifoRules(2, 16), 1, 2, 2, false)
-	delivered = joinableCase(rules{order: firstIn, capacity: 2, hands: 2, attempts: 2, inline: 16}, 2, 2)
+	delivered = joinableCase(rules{order: firstIn, capacity: 2, hands: 2, attempts: 2, inline: 16, keep: 1 << 20}, 2, 2)
 )
 
 // losesCode loses the change of a slot to a state.

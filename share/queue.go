@@ -144,7 +144,7 @@ func openTyped[T any](s *space, k kind, name string, p params) (*typed[T], error
 func rulesOf(k kind, p params) rules {
 	r := rules{
 		order: firstIn, capacity: max(min(p[0], MaxCapacity), 1),
-		hands: max(min(low(p[1]), MaxCapacity), 1), inline: maxInline, medium: mediumItem,
+		hands: max(min(low(p[1]), MaxCapacity), 1), inline: maxInline, medium: mediumItem, keep: keepBulk,
 	}
 	switch k {
 	case kindStack:
