@@ -192,7 +192,8 @@ func (q *queue) detachHold(*hold, uint64)  {}
 // Put puts an item, and waits for room as long as ctx lets it. See Queue.
 func (q *JoinableQueue[T]) Put(ctx context.Context, v T) error { return q.t.put(ctx, v, 0, how{}) }
 
-// TryPut puts an item if there is room. Otherwise the error matches ErrFull.
+// TryPut puts an item if there is room, and nobody's turn before. Otherwise the error matches ErrFull,
+// ErrClosed or, seldom, ErrStuck.
 func (q *JoinableQueue[T]) TryPut(v T) error {
 	return q.t.put(context.Background(), v, 0, how{now: true})
 }
@@ -210,8 +211,8 @@ func (q *JoinableQueue[T]) Get(ctx context.Context) (*Delivery[T], error) {
 	return q.t.accept(ctx, how{})
 }
 
-// TryGet gets an item if there is one. Otherwise the error matches ErrEmpty, or ErrClosed. It waits for
-// no item: ctx says for whom it is.
+// TryGet gets an item if there is one, and nobody's turn before. Otherwise the error matches ErrEmpty,
+// ErrClosed or, seldom, ErrStuck. It waits for no item: ctx says for whom it is.
 func (q *JoinableQueue[T]) TryGet(ctx context.Context) (*Delivery[T], error) {
 	return q.t.accept(context.WithoutCancel(ctx), how{now: true})
 }

@@ -500,10 +500,12 @@ func (q *queue) stepGet(ctx context.Context, c *catch, w how) (bool, error) {
 }
 
 // Put puts an item, and waits for room as long as ctx lets it. The error is ctx's, ErrClosed, or an
-// *AbortError; then nothing of the item is in the queue.
+// *AbortError; then nothing of the item is in the queue. (But if this process closes the space meanwhile, it
+// may be.)
 func (q *Queue[T]) Put(ctx context.Context, v T) error { return q.t.put(ctx, v, 0, how{}) }
 
-// TryPut puts an item if there is room. Otherwise the error matches ErrFull.
+// TryPut puts an item if there is room, and nobody's turn before. Otherwise the error matches ErrFull,
+// ErrClosed or, seldom, ErrStuck.
 func (q *Queue[T]) TryPut(v T) error { return q.t.put(context.Background(), v, 0, how{now: true}) }
 
 // PutAll puts items one after the other, with fewer turns than as many calls of Put. It returns how many it
@@ -537,7 +539,8 @@ func (h *typed[T]) getInto(ctx context.Context, v *T) error {
 	return err
 }
 
-// TryGet gets an item if there is one. Otherwise the error matches ErrEmpty, or ErrClosed.
+// TryGet gets an item if there is one, and nobody's turn before. Otherwise the error matches ErrEmpty,
+// ErrClosed or, seldom, ErrStuck.
 func (q *Queue[T]) TryGet() (T, error) {
 	var c catch
 	return q.t.get(context.Background(), &c, how{now: true})

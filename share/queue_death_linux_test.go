@@ -129,7 +129,12 @@ func TestConsumerKilled(t *testing.T) {
 		c.waitUntil("the item is being read", func() bool { return q.t.desk.held.Load() == 1 || q.Empty() })
 		c.kill(p)
 		begin := time.Now()
-		v, err := q.TryGet()
+		var v []byte
+		var err error
+		c.waitUntil("the item is back, or had been handed over", func() bool {
+			v, err = q.TryGet()
+			return err == nil || q.t.desk.held.Load() == 0 && q.Empty()
+		})
 		switch {
 		case err == nil:
 			kept++
