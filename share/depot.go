@@ -56,14 +56,15 @@ import (
 // # Commits
 //
 // One store of a slot's state each: put (free or filling to ready), handed over (ready or reading to
-// free or clearing), taken (ready to taken), done (taken to free), given back (taken to ready or
-// failed). What must be true before it is written before it. Closing and aborting are one
+// free or clearing), taken (ready or failed to taken), done (taken to free), given back (taken to ready or
+// failed), withdrawn (filling to free), cleared (clearing to free). What must be true before it is written before it. Closing and aborting are one
 // store of status.
 //
 // # Wake argument
 //
-// There are four lines (see line): getters, putters, who waits until all is done (joiners), and
-// who waits for failed items (failers). What a holder of the latch has to wake it notes in due,
+// There are five lines (see line): getters, those getters that have items in hand (owners), putters,
+// who waits until all is done (joiners), and who waits for failed items (failers). The last two are
+// woken all together, and have no gate. What a holder of the latch has to wake it notes in due,
 // and leave, after the latch is free, signals it. The facts have changed by then; and who
 // is killed before has everybody woken by that.
 //
@@ -108,10 +109,10 @@ type depot struct {
 
 	getters, owners, putters, joiners, failers line // owners are getters that have items in hand
 
-	shadow   race.Shadow
-	mortal   bool          // participants may die: false in a local space
-	patience time.Duration // how long somebody waits for the latch who has something to do later; 0 is no bound
-	pause    func()        // what a contender does before it tries the latch again; may be nil
+	shadow race.Shadow
+	mortal bool            // participants may die: false in a local space
+	later  func(do func()) // does something under the latch as soon as that is to be had; nil: at once
+	pause  func()          // what a contender does before it tries the latch again; may be nil
 
 	inside atomic.Bool // somebody of this process has the latch
 
@@ -119,8 +120,8 @@ type depot struct {
 	view    []*slot // as far as they are known here, by number, from 1
 	buried  uint64  // 1 + the count of deaths when the dead were last looked for
 	due     due
-	litter  []cleared // slots to be cleared
-	widowed bool      // one side of a pipe may be gone
+	litter  []numbered // slots to be cleared
+	widowed bool       // one side of a pipe may be gone
 }
 
 // rules say how a depot works. All processes must agree.
@@ -159,6 +160,7 @@ type desk struct {
 	stock                   cell.Word // how many are ready; in the high half, on their way
 	held, failed            cell.Word // how many; held without those that had failed
 	heldFailed              cell.Word // how many of those are in hand
+	takes                   cell.Word // counts what was taken out of the order
 	puts                    cell.Word // the last seq
 	kept                    cell.Word // bytes of bulk that no item needs
 }
@@ -214,8 +216,8 @@ const keepBulk = 64 << 20
 // being cleared.
 const slackSlots = 64
 
-// cleared is a slot that is to be cleared.
-type cleared struct {
+// numbered is a slot with its number.
+type numbered struct {
 	n uint64
 	*slot
 }
@@ -239,8 +241,8 @@ const contendTries = 100
 // errDepot is what a peer's senseless words come to.
 var errDepot = errors.New("its words make no sense: a process has overwritten them")
 
-// depotGates is how many gates a depot has: for the latch and for each line.
-const depotGates = 6
+// depotGates is how many gates a depot has: for the latch and for three lines.
+const depotGates = 4
 
 // newDepot is the queue in the words of an object.
 func newDepot(mem cell.Extender, words []cell.Word, r rules, b bulk, local cell.Memory, gates [depotGates]cell.Word) (*depot, error) {
@@ -252,16 +254,16 @@ func newDepot(mem cell.Extender, words []cell.Word, r rules, b bulk, local cell.
 	w := x.At
 	d.desk = desk{
 		slots: w(0), types: w(1), reason: w(2), first: w(9), last: w(10), firstFailed: w(11), lastFailed: w(12), free: w(13),
-		lastFree: w(14), stock: w(15), held: w(16), failed: w(17), puts: w(18), kept: w(19), heldFailed: w(23),
+		lastFree: w(14), stock: w(15), held: w(16), failed: w(17), puts: w(18), kept: w(19), heldFailed: w(23), takes: w(25),
 	}
 	d.getters = line{change: w(3), heir: w(4), mem: mem, me: d.me, gate: gate{gates[1], local}, more: d.hasMore}
-	d.owners = line{change: w(24), heir: w(4), mem: mem, me: d.me, gate: gate{gates[5], local}, more: d.hasMore, twin: &d.getters}
+	d.owners = line{change: w(24), heir: w(4), mem: mem, me: d.me, gate: gate{gates[3], local}, more: d.hasMore, twin: &d.getters}
 	d.getters.twin = &d.owners
 	d.putters = line{change: w(5), heir: w(6), mem: mem, me: d.me, gate: gate{gates[2], local}, more: d.hasMoreRoom}
-	d.joiners = line{change: w(7), heir: w(20), mem: mem, me: d.me, gate: gate{gates[3], local}}
-	d.failers = line{change: w(8), heir: w(21), mem: mem, me: d.me, gate: gate{gates[4], local}}
+	d.joiners = line{change: w(7), heir: w(20), mem: mem, me: d.me}
+	d.failers = line{change: w(8), heir: w(21), mem: mem, me: d.me}
 	inline := make([]cell.Word, 0, cell.ExtentWords)
-	for i := 25; i < cell.ExtentWords; i++ {
+	for i := 26; i < cell.ExtentWords; i++ {
 		inline = append(inline, w(i))
 	}
 	d.users.init(mem, w(22), inline)
@@ -421,42 +423,6 @@ func (d *depot) leave(token uint64) bool {
 	return true
 }
 
-// clear gives back the bulk of a slot that this process is clearing.
-func (d *depot) clear(n uint64, s *slot) {
-	trimmed := d.bulk.TrimBulk(s.index) == nil
-	d.later(func() {
-		if s.state.Load() != owned(d.me)|slotClearing {
-			return
-		}
-		if trimmed {
-			s.pages.Set(0)
-		}
-		d.reuse(n, s)
-	})
-}
-
-// later does something under the latch: at once if that is to be had, otherwise as soon as
-// whoever has it goes on.
-func (d *depot) later(do func()) {
-	ctx, cancel := context.Background(), func() {}
-	if d.patience > 0 {
-		ctx, cancel = context.WithTimeout(ctx, d.patience)
-	}
-	token, err := d.enter(ctx)
-	cancel()
-	if err == nil {
-		do()
-		d.leave(token)
-	} else if ctx.Err() != nil {
-		go func() {
-			if token, err := d.enter(context.Background()); err == nil {
-				do()
-				d.leave(token)
-			}
-		}()
-	}
-}
-
 // at is a slot; nil if there is none of that number. The latch is held, here and in what
 // follows.
 func (d *depot) at(n uint64) *slot {
@@ -486,15 +452,15 @@ func newSlot(x cell.Extent) *slot {
 	return &slot{w(0), w(1), w(2), w(3), w(4), w(5), w(6), w(7), w(8), x.Index, func(i int) cell.Word { return w(slotHead + i) }}
 }
 
-func (d *depot) maxSlots() uint64 {
-	n := d.rules.capacity + d.rules.hands + slackSlots
-	if d.rules.attempts > 0 {
+func (d *depot) maxSlots() uint64 { return d.rules.maxSlots() }
+
+func (r *rules) maxSlots() uint64 {
+	n := r.capacity + r.hands + slackSlots
+	if r.attempts > 0 {
 		n += maxFailed
 	}
 	return n
 }
-
-func (r *rules) maxSlots() uint64 { return r.capacity + r.hands + slackSlots }
 
 // obtain is a free slot, taken out of the list of those; 0 if there can't be more.
 func (d *depot) obtain() (n uint64, s *slot, err error) {
@@ -556,7 +522,7 @@ func (d *depot) release(n uint64, s *slot) {
 			if pages > d.rules.keep || kept > d.rules.keep-pages {
 				d.desk.kept.Set(kept)
 				d.commit(s, owned(d.me)|slotClearing)
-				d.litter = append(d.litter, cleared{n, s})
+				d.litter = append(d.litter, numbered{n, s})
 				return
 			}
 		}
@@ -573,10 +539,10 @@ func (d *depot) reuse(n uint64, s *slot) {
 		}
 	}
 	d.commit(s, slotFree)
-	one(&d.due.putters)
 	first := d.desk.free.Load()
 	switch {
 	case first == 0:
+		one(&d.due.putters) // who may have found none
 		s.next.Set(0)
 		d.desk.free.Set(n)
 		d.desk.lastFree.Set(n)
@@ -589,36 +555,6 @@ func (d *depot) reuse(n uint64, s *slot) {
 			t.next.Set(n)
 		}
 		d.desk.lastFree.Set(n)
-	}
-}
-
-// bury undoes what the dead were about to do.
-func (d *depot) bury() {
-	var dead, lives cell.ID // whom the kernel was asked about last
-	for n := uint64(1); ; n++ {
-		s := d.at(n)
-		if s == nil {
-			return
-		}
-		v := s.state.Load()
-		id := owner(v)
-		if id == 0 || id == d.me || id == lives {
-			continue
-		}
-		if id != dead && d.mem.Alive(id) {
-			lives = id
-			continue
-		}
-		dead = id
-		switch v & slotCode {
-		case slotFilling:
-			tally(d.desk.stock, -oneReserved)
-			d.release(n, s)
-		case slotReading, slotTaken:
-			d.giveBack(n, s, v, 0)
-		case slotClearing:
-			d.release(n, s)
-		}
 	}
 }
 

@@ -177,23 +177,27 @@ func (d *depot) reserve(token uint64, p *parcel, head, long bool) (n uint64, s *
 	return n, s, err
 }
 
+// entering is how somebody gets the latch.
+type entering func(context.Context) (token uint64, err error)
+
 // deliver writes a large item into the slot that was reserved for it, and makes it an item.
-func (d *depot) deliver(ctx context.Context, n uint64, s *slot, p *parcel) error {
+func (d *depot) deliver(ctx context.Context, n uint64, s *slot, p *parcel, enter entering) error {
 	mine := owned(d.me) | slotFilling
 	withdraw := func() {
 		if s.state.Load() == mine {
 			tally(d.desk.stock, -oneReserved)
+			one(&d.due.putters)
 			d.release(n, s)
 		}
 	}
 	err := d.bulk.WriteBulk(s.index, p.data)
 	if err != nil {
-		d.later(withdraw)
+		d.afterwards(withdraw)
 		return err
 	}
-	token, err := d.enter(ctx)
+	token, err := enter(ctx)
 	if err != nil {
-		d.later(withdraw)
+		d.afterwards(withdraw)
 		return err
 	}
 	switch {
@@ -216,8 +220,8 @@ func (d *depot) deliver(ctx context.Context, n uint64, s *slot, p *parcel) error
 // is another one's turn. Own says that the caller has items in hand: it does not wait for
 // those of others to come back.
 func (d *depot) next(head, own bool) (n uint64, s *slot, err error) {
-	status, held := d.status.Load(), d.desk.held.Load()
-	if d.getters.heir.Load() == 0 && status&isAborted == 0 && held < d.rules.hands {
+	status := d.status.Load()
+	if d.getters.heir.Load() == 0 && status&isAborted == 0 && d.desk.held.Load() < d.rules.hands {
 		if n = d.desk.first.Load(); n-1 < uint64(len(d.view)) {
 			if s = d.view[n-1]; !d.mortal || s.state.Load()&(slotCode|^uint64(1<<32-1)) == slotReady {
 				return n, s, nil
@@ -232,7 +236,7 @@ func (d *depot) next(head, own bool) (n uint64, s *slot, err error) {
 			break
 		}
 		if s = d.at(n); s != nil && s.state.Load()&(slotCode|^uint64(1<<32-1)) == slotReady {
-			if held >= d.rules.hands || !d.getters.turn(head) {
+			if d.desk.held.Load() >= d.rules.hands || !d.getters.turn(head) {
 				return 0, nil, nil
 			}
 			return n, s, nil
@@ -305,8 +309,7 @@ func (d *depot) take(n uint64, s *slot, c *catch) error {
 		c.prio = s.prio.Load()
 	}
 	d.remove(s)
-	one(&d.due.putters)
-	marks := s.state.Load() & slotMarks
+	marks := s.state.Load() & slotMarks &^ slotWasFailed
 	switch {
 	case d.rules.attempts > 0:
 		c.seq = s.seq.Load()
@@ -337,7 +340,7 @@ func (d *depot) drop(n uint64, s *slot) {
 
 // fetch reads a large item. If it is handed over by that, its slot is free afterwards; if it can't be
 // read now, it is given back.
-func (d *depot) fetch(ctx context.Context, c *catch) error {
+func (d *depot) fetch(ctx context.Context, c *catch, enter entering) error {
 	back := func() {
 		if c.slot.state.Load() == c.state {
 			d.giveBack(c.n, c.slot, c.state, 0)
@@ -349,12 +352,12 @@ func (d *depot) fetch(ctx context.Context, c *catch) error {
 		return err
 	}
 	if err != nil && !d.bulk.IsCorrupt(err) {
-		d.later(back)
+		d.afterwards(back)
 		return err
 	}
-	token, lerr := d.enter(ctx)
+	token, lerr := enter(ctx)
 	if lerr != nil {
-		d.later(back)
+		d.afterwards(back)
 		return lerr
 	}
 	mine := c.slot.state.Load() == c.state
@@ -381,6 +384,7 @@ func (d *depot) letGo(n uint64, s *slot) {
 func (d *depot) outOfHand(state uint64) {
 	if state&slotWasFailed != 0 {
 		tally(d.desk.heldFailed, -1)
+		one(&d.due.putters) // too many may have failed
 		return
 	}
 	if d.desk.held.Load() >= d.rules.hands {
@@ -403,12 +407,17 @@ func (d *depot) lessUnfinished() {
 // errNotInHand says that an item is no longer the caller's.
 var errNotInHand = errors.New("it is not in this process's hands any more")
 
+// fails reports whether an item in hand has failed when it is given back.
+func (d *depot) fails(state, why uint64) bool {
+	return d.rules.attempts > 0 && (state&slotWasFailed != 0 || why != 0 || low(state)/slotAttempt >= d.rules.attempts)
+}
+
 // giveBack puts an item that was in somebody's hands back into its old place, or to those that
 // failed: if there is a mark that says why, or as it was handed out too often.
 func (d *depot) giveBack(n uint64, s *slot, state, why uint64) {
 	marks := low(state) &^ (slotCode | slotWasFailed)
 	d.outOfHand(state)
-	failed := d.rules.attempts > 0 && (state&slotWasFailed != 0 || why != 0 || marks/slotAttempt >= d.rules.attempts)
+	failed := d.fails(state, why)
 	if d.status.Load()&isAborted != 0 {
 		d.release(n, s)
 		return
@@ -434,7 +443,7 @@ func (d *depot) giveBack(n uint64, s *slot, state, why uint64) {
 }
 
 // takeFailed takes the item that failed first, if there is one. It may be the end of them all. Own says
-// that the caller has failed items in hand: it does not wait for those to come back.
+// that the caller has items in hand: it waits for none to come back.
 func (d *depot) takeFailed(c *catch, own bool) (bool, error) {
 	status := d.status.Load()
 	if status&isAborted != 0 {
@@ -448,7 +457,7 @@ func (d *depot) takeFailed(c *catch, own bool) (bool, error) {
 		s = d.at(n)
 	}
 	if s == nil {
-		if status&isClosed != 0 && (d.unfinished() == 0 || own && d.ready()+d.desk.held.Load() == 0) {
+		if status&isClosed != 0 && (d.unfinished() == 0 || own) {
 			return false, errShut
 		}
 		return false, nil
@@ -512,8 +521,8 @@ func (d *depot) abort(text string) string {
 }
 
 // use says that this process sends, or receives.
-func (d *depot) use(ctx context.Context, bit uint64) error {
-	token, err := d.enter(ctx)
+func (d *depot) use(ctx context.Context, bit uint64, enter entering) error {
+	token, err := enter(ctx)
 	if err != nil {
 		return err
 	}

@@ -89,6 +89,8 @@ func (d *depot) insertNewest(n uint64, s *slot) {
 // remove takes the first slot out of the order.
 func (d *depot) remove(s *slot) {
 	tally(d.desk.stock, -1)
+	d.desk.takes.Set(d.desk.takes.Load() + 1)
+	one(&d.due.putters)
 	if d.rules.heap {
 		d.desk.first.Set(d.merge(low(s.child.Load()), s.next.Load(), maxRank))
 		return
@@ -134,6 +136,7 @@ func (d *depot) rank(n uint64) uint64 {
 // rebuild derives everything from the facts.
 func (d *depot) rebuild() {
 	var ready, failed, free []uint64
+	var drop []numbered
 	var counts [slotCode + 1]int
 	var heldFailed uint64
 	aborted := d.status.Load()&isAborted != 0
@@ -145,8 +148,11 @@ func (d *depot) rebuild() {
 		}
 		v := s.state.Load()
 		if code := v & slotCode; aborted && (code == slotReady || code == slotFailed) {
-			d.commit(s, slotFree) // whoever aborted it did not come to that
-			v = slotFree
+			drop = append(drop, numbered{n, s}) // whoever aborted it did not come to that
+			if d.bulk != nil {
+				kept += d.idle(s)
+			}
+			continue
 		}
 		code := v & slotCode
 		counts[code]++
@@ -178,6 +184,9 @@ func (d *depot) rebuild() {
 	d.chain(free, d.desk.free, d.desk.lastFree, false)
 	d.chain(failed, d.desk.firstFailed, d.desk.lastFailed, false)
 	d.chain(ready, d.desk.first, d.desk.last, d.rules.heap)
+	for _, x := range drop {
+		d.release(x.n, x.slot)
+	}
 }
 
 func (d *depot) sort(all []uint64, order func(a, b *slot) bool) {

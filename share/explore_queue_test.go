@@ -83,7 +83,7 @@ func newStall(w *explore.World, r rules) *stall {
 
 func (s *stall) depot(p process) *depot {
 	d, err := newDepot(p.Memory(), planted.words(s.words), s.rules, s.bulk, p.Local(), [depotGates]cell.Word{
-		p.LocalWord("latch's gate"), p.LocalWord("getters' gate"), p.LocalWord("putters' gate"), p.LocalWord("joiners' gate"), p.LocalWord("failers' gate"), p.LocalWord("owners' gate"),
+		p.LocalWord("latch's gate"), p.LocalWord("getters' gate"), p.LocalWord("putters' gate"), p.LocalWord("owners' gate"),
 	})
 	if err != nil {
 		s.w.Fail("%v", err)
@@ -128,7 +128,7 @@ func (s *stall) putItem(ctx context.Context, d *depot, v, prio uint64) error {
 			return n != 0, err
 		})
 		if err == nil {
-			err = d.deliver(ctx, n, sl, &p)
+			err = d.deliver(ctx, n, sl, &p, d.enter)
 		}
 	}
 	s.unsure[v]--
@@ -149,7 +149,7 @@ func (s *stall) getItem(ctx context.Context, d *depot) (c catch, err error) {
 		return d.get(token, &c, true, long, false)
 	})
 	if err == nil && c.apart() {
-		err = d.fetch(ctx, &c)
+		err = d.fetch(ctx, &c, d.enter)
 	}
 	s.gettersLeft--
 	if err == nil {
@@ -601,6 +601,23 @@ func failedCase(r rules, items int) func(*explore.World) {
 			}
 			return err
 		})
+	}
+}
+
+// What many dead leave is derived at once.
+func TestExploreManyDead(t *testing.T) {
+	defer func(n int) { manyDead = n }(manyDead)
+	manyDead = 0
+	for _, inline := range []int{16, 0} {
+		r := rules{order: firstIn, capacity: 2, hands: 2, attempts: 2, inline: inline, keep: 1 << 20}
+		search{
+			explore.Options{MaxRuns: queueRuns / 2, Preemptions: 1, Kills: 1},
+			explore.Options{Runs: queueRuns / 4, Kills: 2, Jumps: 2, AnyWake: true},
+		}.run(t, joinableCase(r, 2, 2))
+		search{
+			explore.Options{MaxRuns: queueRuns / 2, Preemptions: 1, Kills: 1},
+			explore.Options{Runs: queueRuns / 4, Kills: 2, Jumps: 2, AnyWake: true},
+		}.run(t, plainCase(fifoRules(1, inline), 2, 2, 1, false))
 	}
 }
 

@@ -84,7 +84,7 @@ func (e *End[T]) UnmarshalBinary(data []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := opened.use(context.Background()); err != nil {
+	if err := opened.use(context.Background(), how{now: true}); err != nil {
 		return err
 	}
 	e.e = opened

@@ -74,6 +74,7 @@ type hold struct {
 	prev, next *hold
 	listed     bool
 	released   bool
+	ending     bool
 }
 
 // holdable is what can be held several times.
@@ -170,12 +171,38 @@ func (h *hold) refuse(what string) {
 	}
 }
 
-// restore puts a hold back that was taken out for nothing.
-func (k *keeper) restore(h *hold) {
+// beginEnd says that somebody ends a hold, and reports false if it was ended, or somebody does so. It stays
+// listed, so that it is taken back if its strand ends meanwhile.
+func (k *keeper) beginEnd(h *hold) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	h.released = false
-	k.list(h)
+	if h.released || h.ending {
+		return false
+	}
+	h.ending = true
+	return true
+}
+
+// finishEnd says what came of it: the hold is ended, or as it was.
+func (k *keeper) finishEnd(h *hold, ended bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	h.ending = false
+	if ended {
+		k.drop(h)
+	}
+}
+
+// anyOf reports whether a goroutine has a hold of a certain kind.
+func (k *keeper) anyOf(goroutine uint64, is func(h *hold) bool) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for h := k.first; h != nil; h = h.next {
+		if h.goroutine == goroutine && is(h) {
+			return true
+		}
+	}
+	return false
 }
 
 // takeBack takes a hold out because its strand has ended.

@@ -58,7 +58,7 @@ func TestInspectQueues(t *testing.T) {
 	}
 	looks(t, s, "queue", "q", "3 of 6 items wait, 1 on its way", 0)
 	large.data = make([]byte, 1<<20)
-	put(0, q.t.deliver(ctx, n, slot, &large))
+	put(0, q.t.deliver(ctx, n, slot, &large, q.t.enter))
 	put(0, q.Close())
 	looks(t, s, "queue", "q", "4 of 6 items wait, closed", 0)
 	put(0, q.Abort(errors.New("no\n\x1b[1mbread")))

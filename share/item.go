@@ -154,7 +154,7 @@ var largeBuffers = sync.Pool{New: func() any { return new([]byte) }}
 const maxLargeBuffer = 16 << 20
 
 // fetchAndUnpack reads a large item, and decodes it.
-func (h *typed[T]) fetchAndUnpack(ctx context.Context, c *catch, number uint64) (v T, err error) {
+func (h *typed[T]) fetchAndUnpack(ctx context.Context, c *catch, number uint64, w how) (v T, err error) {
 	_, keeps := any(&v).(*[]byte)
 	if !keeps {
 		b := largeBuffers.Get().(*[]byte)
@@ -165,7 +165,7 @@ func (h *typed[T]) fetchAndUnpack(ctx context.Context, c *catch, number uint64) 
 			}
 		}()
 	}
-	if err := h.fetch(ctx, c); err != nil {
+	if err := h.fetch(ctx, c, h.entering(w)); err != nil {
 		h.refuse(c, 0)
 		return v, err
 	}

@@ -123,7 +123,7 @@ func (d *Delivery[T]) end(what string, how func(c *catch)) error {
 		return errors.New("share: a Delivery of nothing is used: get it from a JoinableQueue")
 	}
 	q := d.t.queue
-	if !q.keeper.remove(d.h) {
+	if !q.keeper.beginEnd(d.h) {
 		err := errEnded
 		if d.h.lost.Load() {
 			err = errTakenBackItem
@@ -131,8 +131,9 @@ func (d *Delivery[T]) end(what string, how func(c *catch)) error {
 		return q.fail(what, err)
 	}
 	err := q.settle(d.h.item, how)
-	if errors.Is(err, ErrStuck) {
-		q.keeper.restore(d.h) // so that it can be ended later
+	q.keeper.finishEnd(d.h, !errors.Is(err, ErrStuck)) // otherwise it can be ended later
+	if errors.Is(err, errNotInHand) && d.h.lost.Load() {
+		err = errTakenBackItem
 	}
 	return q.outcome(what, err)
 }
@@ -160,7 +161,7 @@ func (q *queue) settle(c *catch, how func(c *catch)) error {
 
 // returnLater gives an item back, at once or as soon as the latch is to be had.
 func (q *queue) returnLater(c *catch, why uint64) {
-	q.later(func() {
+	q.owe(func() {
 		if c.slot.state.Load() == c.state && c.slot.seq.Load() == c.seq {
 			q.giveBack(c.n, c.slot, c.state, why)
 		}
@@ -237,7 +238,7 @@ func (h *typed[T]) accept(ctx context.Context, w how) (*Delivery[T], error) {
 		return nil, errNothing
 	}
 	if h.status.Load()&isClosed != 0 {
-		w.own = h.hasInHand()
+		w.own = h.hasInHand(false)
 	}
 	c := new(catch)
 	v, err := h.get(ctx, c, w)
@@ -256,11 +257,20 @@ func (h *typed[T]) handOut(ctx context.Context, v T, c *catch) *Delivery[T] {
 }
 
 func (h *typed[T]) acceptUpTo(ctx context.Context, n int) ([]*Delivery[T], error) {
-	first, err := h.accept(ctx, how{})
 	var all []*Delivery[T]
+	returned := false
+	defer func() {
+		if !returned { // the user's code ends the goroutine: nobody will have them
+			for _, d := range all {
+				_ = d.Return()
+			}
+		}
+	}()
+	first, err := h.accept(ctx, how{})
 	if err == nil {
 		all = append(all, first)
 	} else if e := new(DecodeError); !errors.As(err, &e) {
+		returned = true
 		return nil, err
 	}
 	e := h.getSome(ctx, n-1, true, func(v T, c *catch) {
@@ -270,6 +280,7 @@ func (h *typed[T]) acceptUpTo(ctx context.Context, n int) ([]*Delivery[T], error
 	if e != nil {
 		err = errors.Join(err, h.fail("get from", e))
 	}
+	returned = true
 	return all, err
 }
 
@@ -343,7 +354,14 @@ func (q *JoinableQueue[T]) TryFailed(ctx context.Context) (*Delivery[T], error) 
 func (t *typed[T]) failed(ctx context.Context, w how) (*Delivery[T], error) {
 	c := new(catch)
 	var v T
-	own := t.hasInHand()
+	own := t.hasInHand(true)
+	number := uint64(0)
+	if t.shelf == nil {
+		var err error
+		if number, err = t.typeNumber(ctx, w); err != nil {
+			return nil, t.fail("get what failed of", err)
+		}
+	}
 	err := t.watch(ctx, "get what failed of", &t.failers, w, func() (bool, error) {
 		ok, err := t.takeFailed(c, own)
 		if ok && t.shelf != nil {
@@ -362,8 +380,12 @@ func (t *typed[T]) failed(ctx context.Context, w how) (*Delivery[T], error) {
 		reason = errors.New("a consumer could not decode it")
 	}
 	if t.shelf == nil {
-		if v, err = t.openFailed(ctx, c); err != nil {
+		v, err = t.openFailed(ctx, c, number, w)
+		if e := new(DecodeError); errors.As(err, &e) || err != nil && t.bulk.IsCorrupt(err) {
 			reason = err
+		} else if err != nil {
+			t.returnLater(c, 0)
+			return nil, t.fail("get what failed of", err)
 		}
 	}
 	d := t.handOut(ctx, v, c)
@@ -372,13 +394,11 @@ func (t *typed[T]) failed(ctx context.Context, w how) (*Delivery[T], error) {
 }
 
 // openFailed decodes a failed item.
-func (h *typed[T]) openFailed(ctx context.Context, c *catch) (v T, err error) {
-	number, err := h.typeNumber(ctx, how{})
-	if err == nil && c.apart() {
-		err = h.fetch(ctx, c)
-	}
-	if err != nil {
-		return v, err
+func (h *typed[T]) openFailed(ctx context.Context, c *catch, number uint64, w how) (v T, err error) {
+	if c.apart() {
+		if err := h.fetch(ctx, c, h.entering(w)); err != nil {
+			return v, err
+		}
 	}
 	return h.unpack(c, number, true)
 }

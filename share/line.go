@@ -20,7 +20,7 @@ import (
 // # Ownership
 //
 // Change is everybody's. heir is claimed under the latch by a head, if there is none that
-// lives, and cleared by that head.
+// lives, and cleared by a head of that process.
 //
 // # Wake argument
 //
@@ -58,7 +58,7 @@ type line struct {
 	change, heir cell.Word
 	mem          cell.Memory
 	me           cell.ID
-	gate         gate
+	gate         gate // none: all who wait sleep, and nobody is heir
 
 	// twin is another line for the same thing, of those who wait on another condition. The two have
 	// one heir.
@@ -78,10 +78,12 @@ const (
 // this process may claim to be next.
 func (l *line) wait(ctx context.Context, attempt func(long bool) (done bool, err error)) error {
 	began := l.mem.Now()
-	if err := l.gate.enter(ctx); err != nil {
-		return err
+	if l.gate.mem != nil {
+		if err := l.gate.enter(ctx); err != nil {
+			return err
+		}
+		defer l.gate.leave()
 	}
-	defer l.gate.leave()
 	slept := false
 	for {
 		deaths := l.mem.Watch()

@@ -95,17 +95,17 @@ var (
 )
 
 // use notes once that this process has the end, whichever way it uses it first.
-func (e *end[T]) use(ctx context.Context) error {
+func (e *end[T]) use(ctx context.Context, w how) error {
 	if e.used.Load() {
 		return nil
 	}
 	if e.out != nil {
-		if err := e.out.use(ctx, hasSent); err != nil {
+		if err := e.out.use(ctx, hasSent, e.out.entering(w)); err != nil {
 			return e.out.fail("use", err)
 		}
 	}
 	if e.in != nil {
-		if err := e.in.use(ctx, hasReceived); err != nil {
+		if err := e.in.use(ctx, hasReceived, e.in.entering(w)); err != nil {
 			return e.in.fail("use", err)
 		}
 	}
@@ -113,7 +113,7 @@ func (e *end[T]) use(ctx context.Context) error {
 	return nil
 }
 
-func (e *end[T]) sending(ctx context.Context) (*typed[T], error) {
+func (e *end[T]) sending(ctx context.Context, w how) (*typed[T], error) {
 	switch {
 	case e == nil:
 		return nil, errNothing
@@ -122,10 +122,10 @@ func (e *end[T]) sending(ctx context.Context) (*typed[T], error) {
 	case e.closed.Load():
 		return nil, e.out.fail("send into", errEndClosed)
 	}
-	return e.out, e.use(ctx)
+	return e.out, e.use(ctx, w)
 }
 
-func (e *end[T]) receiving(ctx context.Context) (*typed[T], error) {
+func (e *end[T]) receiving(ctx context.Context, w how) (*typed[T], error) {
 	switch {
 	case e == nil:
 		return nil, errNothing
@@ -134,13 +134,13 @@ func (e *end[T]) receiving(ctx context.Context) (*typed[T], error) {
 	case e.closed.Load():
 		return nil, e.in.fail("receive from", errEndClosed)
 	}
-	return e.in, e.use(ctx)
+	return e.in, e.use(ctx, w)
 }
 
 // Send sends an item, and waits for room as long as ctx lets it. If nobody is left who could
 // receive it, the error matches ErrClosed.
 func (e *End[T]) Send(ctx context.Context, v T) error {
-	t, err := e.e.sending(ctx)
+	t, err := e.e.sending(ctx, how{})
 	if err != nil {
 		return err
 	}
@@ -149,7 +149,7 @@ func (e *End[T]) Send(ctx context.Context, v T) error {
 
 // TrySend sends an item if there is room. Otherwise the error matches ErrFull.
 func (e *End[T]) TrySend(v T) error {
-	t, err := e.e.sending(context.Background())
+	t, err := e.e.sending(context.Background(), how{now: true})
 	if err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func (e *End[T]) TrySend(v T) error {
 // Receive receives the next item, and waits for one as long as ctx lets it. When nothing is left
 // and nobody who could send, the error matches ErrClosed.
 func (e *End[T]) Receive(ctx context.Context) (v T, err error) {
-	t, err := e.e.receiving(ctx)
+	t, err := e.e.receiving(ctx, how{})
 	if err != nil {
 		return v, err
 	}
@@ -169,7 +169,7 @@ func (e *End[T]) Receive(ctx context.Context) (v T, err error) {
 
 // ReceiveInto is Receive that stores the item in v, as Queue.GetInto does.
 func (e *End[T]) ReceiveInto(ctx context.Context, v *T) error {
-	t, err := e.e.receiving(ctx)
+	t, err := e.e.receiving(ctx, how{})
 	if err != nil {
 		return err
 	}
@@ -178,7 +178,7 @@ func (e *End[T]) ReceiveInto(ctx context.Context, v *T) error {
 
 // TryReceive receives an item if there is one. Otherwise the error matches ErrEmpty, or ErrClosed.
 func (e *End[T]) TryReceive() (v T, err error) {
-	t, err := e.e.receiving(context.Background())
+	t, err := e.e.receiving(context.Background(), how{now: true})
 	if err != nil {
 		return v, err
 	}
@@ -205,8 +205,7 @@ func untilEnd[T any](ctx context.Context, get func(context.Context) (T, error)) 
 	}
 }
 
-// Poll reports whether Receive would return at once: there is something to be received, or the other
-// end was closed.
+// Poll reports whether there is something to be received, or the other end was closed.
 func (e *End[T]) Poll() bool {
 	mustBe(e.e != nil)
 	return e.e.in != nil && e.e.in.hasMore()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -84,6 +86,7 @@ type queue struct {
 	keeper
 	shelf any // *shelf[T], in a local space
 	types typeNotes
+	debts debts
 	cause atomic.Pointer[AbortError] // with which this process aborted it
 }
 
@@ -172,8 +175,10 @@ func makeQueue(o object) (*queue, error) {
 		return nil, err
 	}
 	d.mortal = o.space.name != ""
-	d.pause, d.patience = pause, tryPatience
-	return &queue{object: o, depot: d}, nil
+	d.pause = pause
+	q := &queue{object: o, depot: d}
+	d.later = q.owe
+	return q, nil
 }
 
 // fileBulk is the bulk file of a named space.
@@ -208,16 +213,91 @@ type how struct {
 	own  bool // with items in hand
 }
 
-// hasInHand reports whether the calling goroutine has items of a JoinableQueue in hand.
-func (q *queue) hasInHand() bool {
-	return q.rules.attempts > 0 && q.keeper.permits(strand.Goroutine()) > 0
-}
-
+// begin takes the latch. Who does not wait for an item or for room waits for the latch as long as
+// it may be held by one that goes on.
 func (q *queue) begin(ctx context.Context, w how) (token uint64, err error) {
 	if w.now {
 		return q.enterNow(latchPatience)
 	}
 	return q.enter(ctx)
+}
+
+// entering is how somebody gets the latch who puts or gets in that way.
+func (q *queue) entering(w how) entering {
+	return func(ctx context.Context) (uint64, error) { return q.begin(ctx, w) }
+}
+
+// debts are what has to be done under the latch, and could not be done at once.
+type debts struct {
+	mu      sync.Mutex
+	list    []func()
+	running bool // a goroutine waits for the latch
+}
+
+// owe does something under the latch: at once if that is to be had soon, otherwise when whoever has it
+// goes on. Nobody who calls it can be told that it was not done.
+func (q *queue) owe(do func()) {
+	q.debts.mu.Lock()
+	waits := q.debts.running
+	if waits {
+		q.debts.list = append(q.debts.list, do)
+	}
+	q.debts.mu.Unlock()
+	if waits {
+		return
+	}
+	token, err := q.enterNow(tryPatience)
+	switch {
+	case err == nil:
+		do()
+		q.leave(token)
+		return
+	case errors.Is(err, ErrClosed):
+		return // this process's part in all that has ended
+	}
+	q.debts.mu.Lock()
+	defer q.debts.mu.Unlock()
+	q.debts.list = append(q.debts.list, do)
+	if !q.debts.running {
+		q.debts.running = true
+		go q.pay()
+	}
+}
+
+// pay does what is owed. It ends when nothing is, or the space is closed.
+func (q *queue) pay() {
+	for {
+		token, err := q.enter(context.Background())
+		if err != nil && !errors.Is(err, ErrClosed) {
+			runtime.Gosched() // two of us were in, as a peer has overwritten the latch: the other one leaves
+			continue
+		}
+		q.debts.mu.Lock()
+		list := q.debts.list
+		q.debts.list = nil
+		if err != nil || len(list) == 0 {
+			q.debts.running = false
+		}
+		q.debts.mu.Unlock()
+		if err != nil {
+			return
+		}
+		for _, do := range list {
+			do()
+		}
+		q.leave(token)
+		if len(list) == 0 {
+			return
+		}
+	}
+}
+
+// hasInHand reports whether the calling goroutine has items of a JoinableQueue in hand. What has
+// failed counts only if that is asked for.
+func (q *queue) hasInHand(failed bool) bool {
+	return q.rules.attempts > 0 && q.keeper.anyOf(strand.Goroutine(), func(h *hold) bool {
+		return failed || h.item.state&slotWasFailed == 0
+	})
 }
 
 // wait waits in a line, after a short look whether a word changes that changes with what is waited for.
@@ -249,10 +329,10 @@ func (q *queue) waitForRoom(ctx context.Context, seen uint64, step func(w how) (
 // waitForItem waits in one of the lines of getters.
 func (q *queue) waitForItem(ctx context.Context, seen uint64, step func(w how) (bool, error)) error {
 	l := &q.getters
-	if q.hasInHand() {
+	if q.hasInHand(false) {
 		l = &q.owners
 	}
-	return q.wait(ctx, l, q.desk.puts, seen, func() uint64 { return q.desk.puts.Load() - q.ready() }, step)
+	return q.wait(ctx, l, q.desk.puts, seen, q.desk.takes.Load, step)
 }
 
 // put puts an item, and waits for room, or not.
@@ -356,11 +436,6 @@ func (q *queue) stepPut(ctx context.Context, p *parcel, w how) (bool, error) {
 
 // putLarge puts an item that does not fit in a slot.
 func (q *queue) putLarge(ctx context.Context, p parcel, w how) error {
-	if w.now {
-		c, cancel := context.WithTimeoutCause(ctx, latchPatience, ErrStuck)
-		defer cancel()
-		ctx = c
-	}
 	var n uint64
 	var s *slot
 	step := func(w how) (bool, error) {
@@ -382,7 +457,7 @@ func (q *queue) putLarge(ctx context.Context, p parcel, w how) error {
 			return err
 		}
 	}
-	return q.deliver(ctx, n, s, &p)
+	return q.deliver(ctx, n, s, &p, q.entering(w))
 }
 
 // get gets an item, and waits for one, or not. If err is a *DecodeError, c is the item.
@@ -468,7 +543,7 @@ func (h *typed[T]) getPacked(ctx context.Context, c *catch, w how) (v T, err err
 		c.into = into
 	}
 	if c.apart() {
-		v, err = h.fetchAndUnpack(ctx, c, number)
+		v, err = h.fetchAndUnpack(ctx, c, number, w)
 	} else {
 		v, err = h.unpack(c, number, false)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/brood-go/brood/internal/cell"
+	"github.com/brood-go/brood/internal/strand"
 )
 
 // One that has an item in hand is told of the end although another one, which has none, waits for
@@ -173,19 +174,19 @@ func TestDecodingEndsTheGoroutine(t *testing.T) {
 			s := sub.new(t, Options{})
 			ctx := bounded(t)
 			q := must(NewJoinableQueue[quitter](s, "q", JoinableOptions{Capacity: 5}))
-			must(q.PutAll(ctx, quitter{0}, quitter{1}, quitter{2}))
-			var first *Delivery[quitter]
+			must(q.PutAll(ctx, quitter{0}, quitter{3}, quitter{1}, quitter{2}))
 			wait := start(func() {
-				first = must(q.Get(ctx))
 				_, _ = q.GetUpTo(ctx, 5)
 				t.Error("it returned")
 			})
 			wait()
-			if q.Unfinished() != 3 || q.Len() != 1 {
+			if q.Unfinished() != 4 || q.Len() != 3 {
 				t.Error(q.Unfinished(), q.Len())
 			}
-			if d := must(q.Get(ctx)); d.Value.N != 2 || d.Done() != nil || first.Done() != nil {
-				t.Error(d.Value)
+			for _, n := range []int{0, 3, 2} {
+				if d := must(q.Get(ctx)); d.Value.N != n || d.Attempt() != 2 || d.Done() != nil {
+					t.Error(d.Value, d.Attempt())
+				}
 			}
 			e := new(FailedItemsError)
 			if err := q.Join(ctx); !errors.As(err, &e) || e.Count != 1 {
@@ -353,5 +354,124 @@ func TestAbortCutShort(t *testing.T) {
 		if _, err := q.Get(ctx); !errors.As(err, &e) || q.Len() != 0 {
 			t.Error(err, q.Len())
 		}
+	})
+}
+
+// The same for who has a failed item in hand and asks for another one.
+func TestFailedDoNotQueueBehindOthers(t *testing.T) {
+	onEach(t, func(t *testing.T, s *Space) {
+		ctx := bounded(t)
+		q := newJoinable(t, s, JoinableOptions{Capacity: 5, Attempts: 1})
+		must(q.PutAll(ctx, "a"))
+		if err := must(q.Get(ctx)).Return(); err != nil {
+			t.Fatal(err)
+		}
+		has, told := make(chan bool), make(chan error)
+		go func() {
+			d := must(q.Failed(ctx))
+			has <- true
+			<-has
+			_, err := q.Failed(ctx)
+			told <- errors.Join(err, d.Done())
+		}()
+		<-has
+		go func() {
+			_, err := q.Failed(ctx)
+			told <- err
+		}()
+		asleep(t, 1, "(*line).wait")
+		has <- true
+		asleep(t, 2, "(*line).wait")
+		if err := q.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := <-told; !errors.Is(err, ErrClosed) {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// latchingBulk takes the queue's latch while it reads, and keeps it, as one that is stopped does.
+type latchingBulk struct {
+	bulk
+	latch *mutex
+	grant grant
+}
+
+func (b *latchingBulk) ReadBulk(unit uint64, n int64, into []byte) ([]byte, error) {
+	b.grant, _ = b.latch.try()
+	return b.bulk.ReadBulk(unit, n, into)
+}
+
+// Whoever tries does not wait for ever in the middle of getting a large item, and it is not lost.
+func TestTryGetWhileStuck(t *testing.T) {
+	for _, sub := range shared {
+		t.Run(sub.name, func(t *testing.T) {
+			s := sub.new(t, Options{})
+			ctx := bounded(t)
+			q := must(NewQueue[string](s, "q", 2))
+			sound := q.t.bulk
+			b := &latchingBulk{bulk: sound, latch: &q.t.latch}
+			q.t.bulk = b
+			large := string(make([]byte, 10<<10))
+			must(q.PutAll(ctx, large))
+			if _, err := q.TryGet(); !errors.Is(err, ErrStuck) {
+				t.Error(err)
+			}
+			q.t.bulk = sound
+			q.t.latch.unlock(b.grant.token, false)
+			if v, err := q.Get(ctx); v != large || err != nil {
+				t.Error(len(v), err)
+			}
+		})
+	}
+}
+
+// A task ends while another goroutine ends its delivery and can't: it is given back all the same.
+func TestStrandEndsWhileStuck(t *testing.T) {
+	onEach(t, func(t *testing.T, s *Space) {
+		ctx := bounded(t)
+		q := newJoinable(t, s, JoinableOptions{Capacity: 5})
+		must(q.PutAll(ctx, "a"))
+		task := asStrand(ctx, "task")
+		a := must(q.Get(task))
+		g, _ := q.t.latch.try()
+		told := make(chan error)
+		go func() { told <- a.Done() }()
+		asleep(t, 1, "(*depot).enterNow")
+		q.t.abandon(a.h.strand)
+		if err := <-told; !errors.Is(err, ErrStuck) {
+			t.Error(err)
+		}
+		q.t.latch.unlock(g.token, false)
+		d := must(q.Get(ctx))
+		if d.Value != "a" || d.Attempt() != 2 || d.Done() != nil {
+			t.Error(d.Value, d.Attempt())
+		}
+		contains(t, a.Done(), "given back when the task that had it ended")
+	})
+}
+
+// Ending a task with many deliveries waits once, and not for each, for a latch that is not to be had.
+func TestManyDebts(t *testing.T) {
+	onEach(t, func(t *testing.T, s *Space) {
+		ctx := bounded(t)
+		const n = 500
+		q := newJoinable(t, s, JoinableOptions{Capacity: n})
+		must(q.PutAll(ctx, slices.Repeat([]string{"a"}, n)...))
+		task := asStrand(ctx, "task")
+		for range n {
+			must(q.Get(task))
+		}
+		g, _ := q.t.latch.try()
+		before := runtime.NumGoroutine()
+		q.t.abandon(strand.From(task))
+		if more := runtime.NumGoroutine() - before; more > 3 {
+			t.Errorf("%d goroutines more", more)
+		}
+		q.t.latch.unlock(g.token, false)
+		eventually(t, "all are given back", func() bool { return q.Len() == n })
 	})
 }

@@ -286,7 +286,7 @@ func (m *model) mismatch(h *handle, i *modelItem) bool { return m.shared && h.no
 
 // own says whether a handle's queue has handed out something to this goroutine.
 func (m *model) own(h *handle) bool {
-	return slices.ContainsFunc(m.held, func(x *inHand) bool { return x.by.q == h.q })
+	return slices.ContainsFunc(m.held, func(x *inHand) bool { return x.by.q == h.q && !x.wasFailed })
 }
 
 // wants checks an error: nil, or one that matches, or an *AbortError.
