@@ -123,7 +123,7 @@ func (h *typed[T]) getUpTo(ctx context.Context, n int) ([]T, error) {
 	}
 	var c catch
 	v, err := h.get(ctx, &c, how{})
-	if e := new(DecodeError); err != nil && !errors.As(err, &e) {
+	if err != nil && !isUndecodable(err) {
 		return nil, err
 	}
 	all := make([]T, 0, min(n, int(h.ready())+1))

@@ -114,7 +114,7 @@ type depot struct {
 	later  func(do func()) // does something under the latch as soon as that is to be had; nil: at once
 	pause  func()          // what a contender does before it tries the latch again; may be nil
 
-	inside atomic.Bool // somebody of this process has the latch
+	inside cell.Word // 1: somebody of this process has the latch. It is on the heap
 
 	// What follows is guarded by the latch.
 	view    []*slot // as far as they are known here, by number, from 1
@@ -250,7 +250,7 @@ func newDepot(mem cell.Extender, words []cell.Word, r rules, b bulk, local cell.
 	if err != nil {
 		return nil, err
 	}
-	d := &depot{latch: newMutex(mem, words, local, gates[0]), status: words[3], rules: r, mem: mem, me: mem.Self(), bulk: b, mortal: true}
+	d := &depot{latch: newMutex(mem, words, local, gates[0]), status: words[3], rules: r, mem: mem, me: mem.Self(), bulk: b, mortal: true, inside: cell.At(new(atomic.Uint64))}
 	w := x.At
 	d.desk = desk{
 		slots: w(0), types: w(1), reason: w(2), first: w(9), last: w(10), firstFailed: w(11), lastFailed: w(12), free: w(13),
@@ -317,8 +317,11 @@ const oneReserved = 1 << 32
 // enter takes the latch, and makes everything derived true.
 func (d *depot) enter(ctx context.Context) (token uint64, err error) {
 	if s := d.latch.state.Load(); s&^turnMask == 0 && d.latch.state.CompareAndSwap(s, s|d.latch.mine) {
-		g := grant{token: tokenOf(0, s)} // unlock looks at the turn alone
-		return g.token, d.entered(g)
+		token = tokenOf(0, s) // unlock looks at the turn alone
+		if d.mortal {
+			err = d.entered(grant{token: token})
+		}
+		return token, err
 	}
 	g, err := d.contend(ctx)
 	if err != nil {
@@ -341,11 +344,13 @@ func (d *depot) contend(ctx context.Context) (grant, error) {
 // entered is called with the latch held. If somebody else here has it too, a peer has overwritten
 // it: then it is given up, as what it guards is also memory of this process, which no peer may spoil.
 func (d *depot) entered(g grant) error {
-	if d.mortal && !d.inside.CompareAndSwap(false, true) {
+	if d.mortal && !d.inside.CompareAndSwap(0, 1) {
 		d.latch.unlock(g.token, true)
 		return errDepot
 	}
-	d.shadow.Acquire()
+	if d.mortal {
+		d.shadow.Acquire()
+	}
 	if g.recovered {
 		d.rebuild()
 	}
@@ -394,9 +399,9 @@ func (d *depot) leave(token uint64) bool {
 	if litter != nil {
 		d.litter = nil
 	}
-	d.shadow.Release()
 	if d.mortal {
-		d.inside.Store(false)
+		d.shadow.Release()
+		d.inside.Set(0)
 	}
 	if !d.latch.unlock(token, false) {
 		return false

@@ -326,6 +326,16 @@ func (d *depot) take(n uint64, s *slot, c *catch) error {
 	return nil
 }
 
+// backAfterwards gives an item back that is being read. It has a copy of the catch, so that the
+// caller's need not be on the heap.
+func (d *depot) backAfterwards(c catch) {
+	d.afterwards(func() {
+		if c.slot.state.Load() == c.state {
+			d.giveBack(c.n, c.slot, c.state, 0)
+		}
+	})
+}
+
 // drop takes an item out of the order whose words make no sense, so that nobody finds it again.
 func (d *depot) drop(n uint64, s *slot) {
 	d.remove(s)
@@ -341,23 +351,18 @@ func (d *depot) drop(n uint64, s *slot) {
 // fetch reads a large item. If it is handed over by that, its slot is free afterwards; if it can't be
 // read now, it is given back.
 func (d *depot) fetch(ctx context.Context, c *catch, enter entering) error {
-	back := func() {
-		if c.slot.state.Load() == c.state {
-			d.giveBack(c.n, c.slot, c.state, 0)
-		}
-	}
 	var err error
 	c.data, err = d.bulk.ReadBulk(c.slot.index, int64(c.length()), c.into)
 	if c.state&slotCode != slotReading {
 		return err
 	}
 	if err != nil && !d.bulk.IsCorrupt(err) {
-		d.afterwards(back)
+		d.backAfterwards(*c)
 		return err
 	}
 	token, lerr := enter(ctx)
 	if lerr != nil {
-		d.afterwards(back)
+		d.backAfterwards(*c)
 		return lerr
 	}
 	mine := c.slot.state.Load() == c.state

@@ -88,7 +88,7 @@ func (d *depot) insertNewest(n uint64, s *slot) {
 
 // remove takes the first slot out of the order.
 func (d *depot) remove(s *slot) {
-	tally(d.desk.stock, -1)
+	d.desk.stock.Set(d.desk.stock.Load() - 1)
 	d.desk.takes.Set(d.desk.takes.Load() + 1)
 	one(&d.due.putters)
 	if d.rules.heap {

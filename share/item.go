@@ -2,6 +2,7 @@ package share
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -204,6 +205,15 @@ func (e *DecodeError) Error() string {
 
 // Unwrap is why the item could not be decoded.
 func (e *DecodeError) Unwrap() error { return e.Err }
+
+// isUndecodable reports whether an error is that of an item which can't be decoded.
+func isUndecodable(err error) bool {
+	if err == nil {
+		return false
+	}
+	e := new(DecodeError)
+	return errors.As(err, &e)
+}
 
 // unpack decodes an item. If owned, the value may keep the data.
 func (h *typed[T]) unpack(c *catch, own uint64, owned bool) (v T, err error) {

@@ -269,7 +269,7 @@ func (h *typed[T]) acceptUpTo(ctx context.Context, n int) ([]*Delivery[T], error
 	first, err := h.accept(ctx, how{})
 	if err == nil {
 		all = append(all, first)
-	} else if e := new(DecodeError); !errors.As(err, &e) {
+	} else if !isUndecodable(err) {
 		returned = true
 		return nil, err
 	}
@@ -381,7 +381,7 @@ func (t *typed[T]) failed(ctx context.Context, w how) (*Delivery[T], error) {
 	}
 	if t.shelf == nil {
 		v, err = t.openFailed(ctx, c, number, w)
-		if e := new(DecodeError); errors.As(err, &e) || err != nil && t.bulk.IsCorrupt(err) {
+		if isUndecodable(err) || err != nil && t.bulk.IsCorrupt(err) {
 			reason = err
 		} else if err != nil {
 			t.returnLater(c, 0)

@@ -198,7 +198,7 @@ func untilEnd[T any](ctx context.Context, get func(context.Context) (T, error)) 
 			if isEnd(err) || !yield(v, err) {
 				return
 			}
-			if e := new(DecodeError); err != nil && !errors.As(err, &e) {
+			if err != nil && !isUndecodable(err) {
 				return
 			}
 		}

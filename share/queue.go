@@ -547,7 +547,7 @@ func (h *typed[T]) getPacked(ctx context.Context, c *catch, w how) (v T, err err
 	} else {
 		v, err = h.unpack(c, number, false)
 	}
-	if e := new(DecodeError); errors.As(err, &e) {
+	if isUndecodable(err) {
 		h.refuse(c, slotUnreadable)
 	}
 	return v, err
