@@ -16,7 +16,7 @@ type way int
 
 const (
 	byQueue way = iota
-	byInto // with GetInto
+	byInto      // with GetInto
 	byBatches
 	byJoinable
 	byPipe
