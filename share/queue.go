@@ -100,6 +100,8 @@ const (
 	// mediumItem is up to how many bytes an item lies in memory that processes map. Beyond,
 	// system calls cost less than the memory.
 	mediumItem = 4 << 10
+	// looks is how often somebody looks for a while before it sleeps.
+	looks = 8
 	// latchPatience is how long who does not wait for an item or for room waits for the latch. It is
 	// held for microseconds, but its holder may have to wait for a CPU.
 	latchPatience = time.Second
@@ -304,7 +306,11 @@ func (q *queue) hasInHand(failed bool) bool {
 // Passed counts how often others were served.
 func (q *queue) wait(ctx context.Context, l *line, hint cell.Word, seen uint64, passed func() uint64, step func(w how) (bool, error)) error {
 	own := l == &q.owners
-	if q.mem.Spin(hint, uint32(seen)) {
+	for range looks {
+		if !q.mem.Spin(hint, uint32(seen)) {
+			continue
+		}
+		seen = hint.Load()
 		if ok, err := step(how{own: own}); ok || err != nil {
 			return err
 		}
