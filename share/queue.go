@@ -100,8 +100,8 @@ const (
 	// mediumItem is up to how many bytes an item lies in memory that processes map. Beyond,
 	// system calls cost less than the memory.
 	mediumItem = 4 << 10
-	// looks is how often somebody looks for a while before it sleeps.
-	looks = 8
+	// queueSpins is how often somebody looks for a while before it sleeps.
+	queueSpins = 8
 	// latchPatience is how long who does not wait for an item or for room waits for the latch. It is
 	// held for microseconds, but its holder may have to wait for a CPU.
 	latchPatience = time.Second
@@ -306,7 +306,7 @@ func (q *queue) hasInHand(failed bool) bool {
 // Passed counts how often others were served.
 func (q *queue) wait(ctx context.Context, l *line, hint cell.Word, seen uint64, passed func() uint64, step func(w how) (bool, error)) error {
 	own := l == &q.owners
-	for range looks {
+	for range queueSpins {
 		if !q.mem.Spin(hint, uint32(seen)) {
 			continue
 		}
