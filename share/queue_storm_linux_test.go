@@ -192,6 +192,12 @@ func queueStorm(t *testing.T, kind, consumer string, end func(s *Space) error) *
 		kills = 2000 // a million items
 	}
 	c := newCast(t)
+	if kind == "pipe" { // else it ends when all four at one end are killed before another has come
+		a, b, err := NewPipe[[]byte](c.space, "q", PipeOptions{Capacity: 50, OneWay: true})
+		if err := errors.Join(err, a.e.use(t.Context(), how{}), b.e.use(t.Context(), how{})); err != nil {
+			t.Fatal(err)
+		}
+	}
 	start := func(role string) *player { return c.start(role, queueVar+"="+kind) }
 	producers, consumers := map[*player]bool{}, map[*player]bool{}
 	for range 4 {
