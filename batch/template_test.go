@@ -2,6 +2,7 @@ package batch
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os/exec"
 	"reflect"
@@ -149,13 +150,15 @@ func TestTemplateString(t *testing.T) {
 // shells that values are quoted for.
 func shells(t testing.TB) []string {
 	var found []string
+	var none error
 	for _, s := range []string{"dash", "bash", "sh"} {
-		if path, err := exec.LookPath(s); err == nil {
+		path, err := exec.LookPath(s)
+		if none = errors.Join(none, err); err == nil {
 			found = append(found, path)
 		}
 	}
 	if len(found) == 0 {
-		t.Skip("no POSIX shell here")
+		t.Skip("no POSIX shell here: ", none)
 	}
 	return found
 }

@@ -126,7 +126,7 @@ func (h *typed[T]) getUpTo(ctx context.Context, n int) ([]T, error) {
 	if err != nil && !isUndecodable(err) {
 		return nil, err
 	}
-	all := make([]T, 0, min(n, int(h.ready())+1))
+	all := make([]T, 0, 1+h.atOnce(n-1))
 	if err == nil {
 		all = append(all, v)
 	}
@@ -137,11 +137,14 @@ func (h *typed[T]) getUpTo(ctx context.Context, n int) ([]T, error) {
 	return all, err
 }
 
+// atOnce is how many of n items there is a point in asking for in one turn. A peer may have overwritten
+// the count of what waits.
+func (d *depot) atOnce(n int) int { return int(min(uint64(max(n, 0)), d.ready(), batchItems)) }
+
 // getSome gets up to n small items that are there, up to the first large one. The error is of items that
 // can't be decoded, or why there can be no more, but for the end of the stream.
 func (h *typed[T]) getSome(ctx context.Context, n int, own bool, each func(v T, c *catch)) (err error) {
-	n = min(n, batchItems)
-	if n < 1 || h.ready() == 0 {
+	if n = h.atOnce(n); n == 0 {
 		return nil
 	}
 	if h.shelf != nil {
@@ -152,7 +155,7 @@ func (h *typed[T]) getSome(ctx context.Context, n int, own bool, each func(v T, 
 		return err
 	}
 	b := batches.Get().(*batch)
-	all := make([]catch, 0, min(n, int(h.ready())))
+	all := make([]catch, 0, h.atOnce(n))
 	defer b.drop(0)
 	token, err := h.enter(ctx)
 	if err != nil {
@@ -201,7 +204,7 @@ func (h *typed[T]) getSomeLocal(ctx context.Context, n int, own bool, each func(
 	if err != nil {
 		return nil // what was got before counts
 	}
-	n = min(n, int(h.ready()))
+	n = h.atOnce(n)
 	values := make([]T, n)
 	catches := make([]catch, 0, n)
 	for len(catches) < n {

@@ -29,8 +29,8 @@ import (
 // again, and never given back.
 //
 // An item's bytes are in the words of its slot if they are few, in the annex of the slot if they are
-// some more, otherwise in the slot's part of the space's bulk file. In a local space the item is a Go value, in a shelf that its slot
-// number belongs to.
+// some more, otherwise in the slot's part of the space's bulk file. In a local space the item is
+// a Go value, in a shelf that its slot number belongs to.
 //
 // # Invariants
 //
@@ -57,8 +57,8 @@ import (
 //
 // One store of a slot's state each: put (free or filling to ready), handed over (ready or reading to
 // free or clearing), taken (ready or failed to taken), done (taken to free), given back (taken to ready or
-// failed), withdrawn (filling to free), cleared (clearing to free). What must be true before it is written before it. Closing and aborting are one
-// store of status.
+// failed), withdrawn (filling to free), cleared (clearing to free). What must be true before it is
+// written before it. Closing and aborting are one store of status.
 //
 // # Wake argument
 //

@@ -25,15 +25,21 @@ func TestGarbage(t *testing.T) {
 	t.Logf("seed %d", seed)
 	s, err := New()
 	s = closed(t, s, err)
-	objects := garbageObjects(t, s)
+	useWhileOverwritten(t, s, seed, rounds, garbageObjects(t, s))
+}
+
+// useWhileOverwritten calls each use in a goroutine of its own, as a peer overwrites the space.
+func useWhileOverwritten(t *testing.T, s *Space, seed uint64, rounds int, uses []func(ctx context.Context)) {
+	t.Helper()
 	var stop atomic.Bool
 	var writers, users sync.WaitGroup
 	writers.Go(func() { overwrite(s.space, &stop, rand.New(rand.NewPCG(seed, 0))) })
-	for i, use := range objects {
+	for i, use := range uses {
 		users.Go(func() {
 			defer func() {
 				if v := recover(); v != nil {
-					t.Errorf("%d panics: %v", i, v)
+					buf := make([]byte, 1<<14)
+					t.Errorf("%d panics: %v\n%s", i, v, buf[:runtime.Stack(buf, false)])
 				}
 			}()
 			for range rounds {

@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 )
 
 // A peer overwrites everything that belongs to queues, again and again. What is called meanwhile may
@@ -23,35 +20,7 @@ func TestQueueGarbage(t *testing.T) {
 	t.Logf("seed %d", seed)
 	s := must(New())
 	closed(t, s, nil)
-	uses := garbageQueues(t, s)
-	var stop atomic.Bool
-	var writers, users sync.WaitGroup
-	writers.Go(func() { overwrite(s.space, &stop, rand.New(rand.NewPCG(seed, 0))) })
-	for i, use := range uses {
-		users.Go(func() {
-			defer func() {
-				if v := recover(); v != nil {
-					buf := make([]byte, 1<<14)
-					t.Errorf("%d panics: %v\n%s", i, v, buf[:runtime.Stack(buf, false)])
-				}
-			}()
-			for range rounds {
-				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Microsecond)
-				use(ctx)
-				cancel()
-			}
-		})
-	}
-	ended := make(chan struct{})
-	go func() { users.Wait(); close(ended) }()
-	select {
-	case <-ended:
-	case <-time.After(time.Minute):
-		buf := make([]byte, 1<<20)
-		panic("a call does not end\n" + string(buf[:runtime.Stack(buf, true)]))
-	}
-	stop.Store(true)
-	writers.Wait()
+	useWhileOverwritten(t, s, seed, rounds, garbageQueues(t, s))
 	// The space is as good as before.
 	q := must(NewQueue[string](s, "new", 3))
 	is(t, q.Put(bounded(t), "x"), nil)
