@@ -240,7 +240,17 @@ func (f fault) expect(at point, got trapResult, err error) error {
 	return nil
 }
 
-// optionsFor are those of a pool that survives the fault.
+// takesAlong reports whether an error is what comes of the task that runs in a worker by the time
+// of the fault: a worker that is stopped does not die of it, but when the task has run out of time.
+func (f fault) takesAlong(err error) bool {
+	var late *TimeoutError
+	if f == faultStop {
+		return errors.As(err, &late) && late.Killed
+	}
+	return errors.As(err, new(*WorkerDied))
+}
+
+// options are those of a pool that survives the fault.
 func (f fault) options() PoolOptions {
 	o := PoolOptions{Workers: 2, Output: OutputCapture, Grace: 20 * time.Millisecond}
 	switch f {
@@ -340,7 +350,7 @@ func faultCell(t *testing.T, p testPool, f fault, at point, size int) {
 		spare = 1
 	}
 	for i, n := range slices.Concat(before, after) {
-		if _, err := n.Result(ctx); spare > 0 && errors.As(err, new(*WorkerDied)) {
+		if _, err := n.Result(ctx); spare > 0 && f.takesAlong(err) {
 			spare--
 			continue
 		}
