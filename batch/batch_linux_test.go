@@ -496,17 +496,21 @@ func TestDirectStart(t *testing.T) {
 // second one runs.
 type turns struct{}
 
-func (p *turns) Decide(_ time.Duration, e sched.Event) []sched.Decision {
-	switch {
-	case e.Kind == sched.Arrive && e.Job == 1:
-		return []sched.Decision{{Action: sched.Run, Job: 1}}
-	case e.Kind == sched.Arrive && e.Job == 2:
-		return []sched.Decision{{Action: sched.Pause, Job: 1}, {Action: sched.Run, Job: 2}}
-	case e.Kind == sched.Finish && e.Job == 2:
-		return []sched.Decision{{Action: sched.Resume, Job: 1}}
+func (p *turns) Decide(_ time.Duration, events ...sched.Event) (out []sched.Decision) {
+	for _, e := range events {
+		switch {
+		case e.Kind == sched.Arrive && e.Job == 1:
+			out = append(out, sched.Decision{Action: sched.Run, Job: 1})
+		case e.Kind == sched.Arrive && e.Job == 2:
+			out = append(out, sched.Decision{Action: sched.Pause, Job: 1}, sched.Decision{Action: sched.Run, Job: 2})
+		case e.Kind == sched.Finish && e.Job == 2:
+			out = append(out, sched.Decision{Action: sched.Resume, Job: 1})
+		}
 	}
-	return nil
+	return out
 }
+
+func (p *turns) String() string { return "turns" }
 
 // The dispatcher obeys: a paused job stands still while another runs, and its
 // pause does not count against its time.

@@ -2,36 +2,54 @@ package sched
 
 import "time"
 
-// FCFS is first come, first served: jobs run in the order of their arrival,
-// each to its end. It is the fairest policy in waiting order and the worst in
-// mean response time when a long job comes first (the convoy effect).
-// The zero value has no places until a Resize.
+// FCFS is first come, first served: jobs run in the order in which they became
+// ready, each until it ends or waits. It is the fairest policy in waiting order and
+// the worst in mean turnaround when a long job comes first (the convoy effect).
+// Nothing starves: a job begins at the latest when all that came before it have
+// ended. The zero value has no places until a Resize.
 type FCFS struct {
-	places, running int
-	ready           []Job // those from head on wait
-	head            int
-	out             []Decision
+	core
+	queue ranked
 }
 
-// Decide implements Policy. It takes constant time, spread over the calls.
-func (f *FCFS) Decide(_ time.Duration, e Event) []Decision {
-	switch e.Kind {
-	case Arrive:
-		f.ready = append(f.ready, e.Job)
-	case Finish:
-		f.running--
-	case Resize:
-		f.places = e.Places
+// Decide implements Policy.
+func (f *FCFS) Decide(now time.Duration, events ...Event) []Decision { return f.decide(now, events, f) }
+
+// String implements Policy.
+func (f *FCFS) String() string { return "fcfs" }
+
+func (f *FCFS) enter(_ time.Duration, e *entry)                   { f.queue.enter(e, 0) }
+func (f *FCFS) leave(e *entry)                                    { f.queue.leave(e) }
+func (f *FCFS) next(now time.Duration, begun bool) *entry         { return f.queue.next(now, begun, 0) }
+func (f *FCFS) slice(*entry) time.Duration                        { return 0 }
+func (f *FCFS) charge(_ time.Duration, _ *entry, _ time.Duration) {}
+
+// RR is round robin: jobs take turns of a slice each, in the order in which they
+// became ready. As the slice goes to zero it becomes processor sharing. Nothing
+// starves: with n jobs on m places each has a turn at least every n/m slices.
+type RR struct {
+	// Slice is the CPU time of a turn. 0: 100 ms, or 50 times the measured cost of a
+	// pause and resume if that is more.
+	Slice time.Duration
+
+	core
+	queue ranked
+}
+
+// Decide implements Policy.
+func (r *RR) Decide(now time.Duration, events ...Event) []Decision { return r.decide(now, events, r) }
+
+// String implements Policy.
+func (r *RR) String() string { return "rr" }
+
+func (r *RR) enter(_ time.Duration, e *entry)                   { r.queue.enter(e, 0) }
+func (r *RR) leave(e *entry)                                    { r.queue.leave(e) }
+func (r *RR) next(now time.Duration, begun bool) *entry         { return r.queue.next(now, begun, 0) }
+func (r *RR) charge(_ time.Duration, _ *entry, _ time.Duration) {}
+
+func (r *RR) slice(*entry) time.Duration {
+	if r.Slice > 0 {
+		return r.Slice
 	}
-	f.out = f.out[:0]
-	for f.running < f.places && f.head < len(f.ready) {
-		f.out = append(f.out, Decision{Run, f.ready[f.head]})
-		f.head++
-		f.running++
-	}
-	if f.head > 32 && f.head > len(f.ready)/2 {
-		f.ready = f.ready[:copy(f.ready, f.ready[f.head:])]
-		f.head = 0
-	}
-	return f.out
+	return r.defaultSlice()
 }

@@ -1,0 +1,56 @@
+package sched
+
+import "time"
+
+// Priority runs the most urgent ready job next: that with the highest number, and
+// of equal ones the one that became ready first.
+type Priority struct {
+	// Ageing is the waiting time that raises a ready job's priority by one, so that
+	// nothing starves: a job of priority p waits at most (q-p) times Ageing longer than
+	// if it were of priority q. 0: priorities are fixed.
+	Ageing time.Duration
+	// Preempt: a more urgent job takes the place of a running one.
+	Preempt bool
+
+	core
+	queue ranked
+}
+
+// Decide implements Policy.
+func (p *Priority) Decide(now time.Duration, events ...Event) []Decision {
+	p.victims.largest, p.fixed = true, !p.Preempt
+	return p.decide(now, events, p)
+}
+
+// String implements Policy.
+func (p *Priority) String() string { return "priority" }
+
+// enter ranks by a number that stands still while the priorities of all that wait
+// rise together: the time at which this one would be, or was, of priority 0.
+func (p *Priority) enter(_ time.Duration, e *entry) {
+	if p.Ageing > 0 {
+		e.rank = int64(e.readyAt) - int64(e.priority)*int64(p.Ageing)
+	} else {
+		e.rank = -int64(e.priority)
+	}
+	p.queue.enter(e, 0)
+}
+func (p *Priority) leave(e *entry)                                    { p.queue.leave(e) }
+func (p *Priority) next(now time.Duration, begun bool) *entry         { return p.queue.next(now, begun, 0) }
+func (p *Priority) slice(*entry) time.Duration                        { return 0 }
+func (p *Priority) charge(_ time.Duration, _ *entry, _ time.Duration) {}
+
+// aged is the priority of an entry that waits since readyAt, in whole steps: with
+// parts of steps equals would take each other's places all the time.
+func (p *Priority) aged(now time.Duration, e *entry) int64 {
+	if p.Ageing <= 0 {
+		return int64(e.priority)
+	}
+	return int64(e.priority) + int64((now-e.readyAt)/p.Ageing)
+}
+
+func (p *Priority) placed(now time.Duration, e *entry) { e.rank = -p.aged(now, e) }
+
+func (p *Priority) beats(now time.Duration, e, v *entry) bool {
+	return p.aged(now, e) > -v.rank
+}
