@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -24,11 +25,11 @@ func cpus(root string, affinity int) int {
 }
 
 // unlimited is more CPUs than there are.
-const unlimited = 1e9
+const unlimited float64 = 1e9
 
 // quotaV2 is the least cpu.max of the process's cgroup and those above it.
 func quotaV2(root string) float64 {
-	return least(root, "", func(dir string) float64 {
+	return least(root, "", unlimited, func(dir string) float64 {
 		f := strings.Fields(read(dir, "cpu.max"))
 		if len(f) != 2 {
 			return unlimited
@@ -39,23 +40,24 @@ func quotaV2(root string) float64 {
 
 // quotaV1 is the same for the cpu controller of version 1.
 func quotaV1(root string) float64 {
-	return least(root, "cpu", func(dir string) float64 {
+	return least(root, "cpu", unlimited, func(dir string) float64 {
 		return ratio(read(dir, "cpu.cfs_quota_us"), read(dir, "cpu.cfs_period_us"))
 	})
 }
 
-// least is the least of what f says of the process's cgroup and those above it.
-func least(root, controller string, f func(dir string) float64) float64 {
+// least is the least of what f says of the process's cgroup and those above it, or
+// none where there is no such cgroup.
+func least[T cmp.Ordered](root, controller string, none T, f func(dir string) T) T {
 	dir, mount, err := home(root, controller)
 	if err != nil {
-		return unlimited
+		return none
 	}
-	quota := f(dir)
+	n := f(dir)
 	for dir != mount && len(dir) > len(mount) {
 		dir = filepath.Dir(dir)
-		quota = min(quota, f(dir))
+		n = min(n, f(dir))
 	}
-	return quota
+	return n
 }
 
 // ratio is quota/period; without a quota ("max" or -1) there is no limit.
