@@ -108,16 +108,20 @@ func parsePIDs(pids []int, b []byte) []int {
 	return pids
 }
 
-// readSmall reads a small kernel file, nil if it can't be read. An os.File would
-// be offered to the runtime's poller first, and wake it up.
+// readSmall reads a small kernel file, nil if it can't be read.
 func readSmall(path string) []byte {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	return readAt(unix.AT_FDCWD, path, make([]byte, 0, 2048))
+}
+
+// readAt is readSmall for a path below the open directory dir, into buf or a larger
+// one. An os.File would be offered to the runtime's poller first, and wake it up.
+func readAt(dir int, path string, buf []byte) []byte {
+	fd, err := unix.Openat(dir, path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
 	}
 	defer unix.Close(fd)
-	buf := make([]byte, 0, 2048)
-	for {
+	for buf = buf[:0]; ; {
 		n, err := unix.Read(fd, buf[len(buf):cap(buf)])
 		switch {
 		case err == unix.EINTR:
@@ -229,12 +233,19 @@ func (g *v2group) frozen(events int) bool {
 }
 
 // cpuTimes is the user and system time used in the group so far, in microseconds.
+// It is noted for the next job's start, so only the slot's thread may call it.
 func (g *v2group) cpuTimes() (user, system int64) {
+	g.user, g.system, _ = g.readCPU()
+	return g.user, g.system
+}
+
+// readCPU is cpuTimes without the note.
+func (g *v2group) readCPU() (user, system int64, ok bool) {
 	var buf [512]byte
 	b := pread(g.cpu, buf[:])
-	g.user, _ = keyed(b, "user_usec")
-	g.system, _ = keyed(b, "system_usec")
-	return g.user, g.system
+	user, ok1 := keyed(b, "user_usec")
+	system, ok2 := keyed(b, "system_usec")
+	return user, system, ok1 && ok2
 }
 
 // kill ends every process of the group and below, frozen ones too. The group
@@ -247,8 +258,15 @@ func (g *v2group) kill() error {
 	return g.write("cgroup.kill", "1")
 }
 
-// pids lists the living processes of the group and below.
-func (g *v2group) pids() []int { return cgroupPIDs(g.dir) }
+// pids lists the living processes of the group and below. The kernel counts the
+// directories below as links, and to read all entries takes longer than the rest.
+func (g *v2group) pids() []int {
+	var st unix.Stat_t
+	if unix.Fstat(g.fd, &st) == nil && st.Nlink == 2 {
+		return parsePIDs(nil, readAt(g.fd, "cgroup.procs", make([]byte, 0, 1024)))
+	}
+	return cgroupPIDs(g.dir)
+}
 
 // hasMemory reports whether the memory controller is enabled for the group.
 func (g *v2group) hasMemory() bool { return g.memev >= 0 }

@@ -27,12 +27,19 @@
 // stated limit: without a cgroup, a process that left the session, cleared its
 // environment and was orphaned is not found.
 //
+// Without a cgroup, all of /proc is searched to signal a tree. To see what it uses,
+// which is done again and again, the kernel's lists of children are followed from
+// what was seen before, and the search is made when it is cheap.
+//
 // # Ownership
 //
-//   - Slot fields: the slot's thread alone, except wakefd, which anyone may write.
-//   - Proc: its mutex guards what other goroutines ask for (stop, pause) and the
-//     ended flag. A method that acts on the tree holds the mutex and checks the
-//     flag first, so it can never reach the slot's next tree.
+//   - Slot fields: the slot's thread alone, except wakefd, which anyone may write,
+//     and what the last scan cost. Of its cgroup, others read the descriptors and
+//     the files, and not the fields that change.
+//   - Proc: its mutex guards what other goroutines ask for (stop, pause), what is
+//     remembered from look to look (watch) and the ended flag. A method that acts
+//     on the tree or looks at it holds the mutex and checks the flag first, so it
+//     can never reach the slot's next tree.
 //   - Pids: the slot's thread reaps the leader, under Proc's mutex. Until then the
 //     zombie pins the pid and with it the process group's number, so a group
 //     signal can't hit a stranger; afterwards only single processes are
@@ -217,6 +224,13 @@ type Report struct {
 	Left int
 	// OutputErr is the first error of a writer; what came after it was thrown away.
 	OutputErr error
+}
+
+// Activity is what a process tree does at one moment.
+type Activity struct {
+	CPU      time.Duration // user and system time of the whole tree so far; it never goes back
+	Memory   int64         // resident memory of the tree in bytes, if it was asked for
+	Runnable bool          // a thread of the tree runs or wants to; false: all of them wait for something
 }
 
 // OK reports whether the process ran and exited with code 0 by itself.

@@ -314,8 +314,11 @@ func TestTenThousandStarts(t *testing.T) {
 		if after := openFDs(t); after != before {
 			t.Errorf("%d descriptors after %d starts, %d before", after, n, before)
 		}
-		self := os.Getpid()
-		for _, pid := range children(self) {
+		self, err := readMember(os.Getpid())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, pid := range self.children() {
 			if st, err := readStat(pid); err == nil && st.dead() {
 				t.Errorf("zombie: %+v", st)
 			}

@@ -81,6 +81,13 @@ func joinFamily() (*family, int, error) {
 	return current.fam, current.fam.next, nil
 }
 
+// openSlots is how many slots this process has.
+func openSlots() int {
+	current.mu.Lock()
+	defer current.mu.Unlock()
+	return current.refs
+}
+
 // leaveFamily ends the family with its last slot.
 func leaveFamily() {
 	current.mu.Lock()

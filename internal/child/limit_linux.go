@@ -1,7 +1,6 @@
 package child
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -128,23 +127,38 @@ func (l *limiter) checkCPU(r *run, now time.Time) {
 	r.at(l.cpuAt)
 }
 
-// cpuUsed is the CPU time of the tree so far. Without a cgroup, the time of an
-// orphan that has ended is lost; what was seen once is kept.
+// cpuUsed is the CPU time of the tree so far, noted in the report.
 func (r *run) cpuUsed() time.Duration {
-	var user, system time.Duration
 	if g := r.p.v2; g != nil {
 		u, s := g.cpuTimes()
-		user, system = time.Duration(u-r.user0)*time.Microsecond, time.Duration(s-r.system0)*time.Microsecond
-	} else {
-		for _, pid := range r.family() {
-			if st, err := readStat(pid); err == nil {
-				user += ticks(st.utime)
-				system += ticks(st.stime)
-			}
-		}
+		user, system := time.Duration(u-r.user0)*time.Microsecond, time.Duration(s-r.system0)*time.Microsecond
+		r.noteCPU(user, system)
+		return user + system
 	}
+	_, used := r.family()
+	return used
+}
+
+// family is Proc.family and what it has used, noted in the report.
+func (r *run) family() (family []member, used time.Duration) {
+	r.p.mu.Lock()
+	family = r.p.family()
+	used = r.p.used(family)
+	r.p.mu.Unlock()
+	if r.p.v2 != nil {
+		return family, r.cpuUsed()
+	}
+	var user, system time.Duration
+	for i := range family {
+		user += ticks(family[i].utime)
+		system += ticks(family[i].stime)
+	}
+	r.noteCPU(user, system)
+	return family, used
+}
+
+func (r *run) noteCPU(user, system time.Duration) {
 	r.rep.User, r.rep.System = max(r.rep.User, user), max(r.rep.System, system)
-	return user + system
 }
 
 // sample looks at the resident size of the tree, more and more seldom; under a
@@ -158,11 +172,10 @@ func (l *limiter) sample(r *run, now time.Time) {
 		return
 	}
 	var sum int64
-	r.cpuUsed()
-	pids := r.family()
+	family, _ := r.family()
 	began := time.Now()
-	for _, pid := range pids {
-		rss, high := resident(pid)
+	for i := range family {
+		rss, high := resident(family[i].pid)
 		sum += rss
 		l.peak = max(l.peak, high) // of the leader mostly: it knows of times not looked at
 		l.sampled = l.sampled || high > 0
@@ -200,45 +213,4 @@ func (l *limiter) end(r *run, rep *Report) bool {
 		rep.Peak, rep.PeakSource = l.peak, PeakSampled
 	}
 	return l.oomed
-}
-
-// family lists the pids of the tree cheaply: the cgroup's, else the leader and
-// its descendants by the kernel's lists of children. What called setsid and
-// was orphaned is missing from the latter, so a scan is made when it is cheap.
-func (r *run) family() []int {
-	if g := r.p.v2; g != nil {
-		return g.pids()
-	}
-	if r.dead || r.s.mayScan(time.Now()) {
-		r.p.mu.Lock()
-		defer r.p.mu.Unlock()
-		var pids []int
-		for _, st := range r.p.members() {
-			pids = append(pids, st.pid)
-		}
-		return pids
-	}
-	pids := []int{r.p.pid}
-	for i := 0; i < len(pids); i++ {
-		pids = append(pids, children(pids[i])...)
-	}
-	return pids
-}
-
-// children lists the child processes of all threads of a process.
-func children(pid int) []int {
-	dir := "/proc/" + strconv.Itoa(pid) + "/task/"
-	tids, err := os.ReadDir(dir)
-	if err != nil {
-		return nil
-	}
-	var pids []int
-	for _, t := range tids {
-		for f := range bytes.FieldsSeq(readSmall(dir + t.Name() + "/children")) {
-			if n, err := strconv.Atoi(string(f)); err == nil {
-				pids = append(pids, n)
-			}
-		}
-	}
-	return pids
 }

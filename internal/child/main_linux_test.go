@@ -85,6 +85,28 @@ func play(role string, args []string) int {
 		}
 		fmt.Println("ready")
 		select {}
+	case "threads": // N of them beside the first, all asleep; the last one has a child
+		n, _ := strconv.Atoi(args[0])
+		ready := make(chan error)
+		for i := range n {
+			go func() {
+				runtime.LockOSThread()
+				var err error
+				if i == n-1 {
+					err = exec.Command("sleep", "1000").Start()
+				}
+				ready <- err
+				unix.Poll(nil, -1)
+			}()
+		}
+		for range n {
+			if err := <-ready; err != nil {
+				fmt.Println(err)
+				return 1
+			}
+		}
+		fmt.Println("ready")
+		os.Stdin.Read(make([]byte, 1))
 	case "main thread":
 		s, err := Open(SlotOptions{})
 		if err != nil || unix.Gettid() != os.Getpid() {
@@ -216,7 +238,7 @@ func mustRun(t *testing.T, s *Slot, spec *Spec) (Report, string, string) {
 
 // background runs spec on a slot of its own and returns when it has written
 // the word ready; the function waits for its report.
-func background(t *testing.T, spec *Spec) (*Proc, *tap, func() Report) {
+func background(t testing.TB, spec *Spec) (*Proc, *tap, func() Report) {
 	t.Helper()
 	out := newTap()
 	spec.Stdout = out

@@ -20,6 +20,7 @@ type Proc struct {
 	pidfd int      // the leader's; closed at the end
 	mark  string   // of this tree
 	v2    *v2group // the slot's, nil without a cgroup
+	cpu0  int64    // what its cpu.stat said before the start, in microseconds
 
 	mu          sync.Mutex
 	ended       bool // the tree is gone, the slot may be running another
@@ -30,6 +31,7 @@ type Proc struct {
 	paused      bool
 	pausedAt    time.Time
 	pausedTotal time.Duration
+	watch       watch
 }
 
 // PID is the leader's process id.
@@ -248,8 +250,8 @@ func (p *Proc) pauseTime() (time.Duration, bool) {
 	return p.pausedTotal, false
 }
 
-// members lists the living processes of the tree. Called with p.mu held, or
-// from the slot's thread.
+// members lists the living processes of the tree, without a cgroup by a scan that
+// finds all there is. Called with p.mu held.
 func (p *Proc) members() []procStat {
 	if g := p.v2; g != nil {
 		var tree []procStat
@@ -272,6 +274,7 @@ func (p *Proc) members() []procStat {
 		}
 		tree = kept
 	}
+	p.watch.met = tree
 	return tree
 }
 

@@ -218,7 +218,7 @@ func (r *run) look(now time.Time) {
 	}
 	// A group that is empty leaves what called setsid. To look for it means to
 	// scan /proc: that is done when it matters, and when it is cheap enough.
-	if unix.Kill(-p.pid, 0) == unix.ESRCH && !r.stopping && !r.s.mayScan(now) {
+	if unix.Kill(-p.pid, 0) == unix.ESRCH && !r.stopping && !r.s.mayScan(now, 1) {
 		r.empty = true
 		return
 	}
@@ -328,6 +328,9 @@ func (r *run) reapLeader() {
 	ws, ok := reap(r.p.pid, &r.usage)
 	r.noteDeath(ws)
 	r.lost = !ok
+	if ok {
+		r.p.watch.bury(r.p.pid, time.Duration(r.usage.Utime.Nano()+r.usage.Stime.Nano()))
+	}
 }
 
 // noteDeath records the leader's status. Called with p.mu held.

@@ -161,9 +161,9 @@ func (s *Slot) scan(mark string, pgrp int) []procStat {
 }
 
 // mayScan reports whether a scan that nobody waits for costs at most 2 % of the
-// time since the last one.
-func (s *Slot) mayScan(now time.Time) bool {
-	return now.UnixNano()-s.scanAt.Load() > 50*s.scanCost.Load()
+// time since the last one, shared among so many slots that scan again and again.
+func (s *Slot) mayScan(now time.Time, slots int) bool {
+	return now.UnixNano()-s.scanAt.Load() > 50*s.scanCost.Load()*int64(slots)
 }
 
 // Run starts spec and returns when its whole tree has ended. started, if not
@@ -314,6 +314,6 @@ func (r *run) fork(files []uintptr) error {
 		return err
 	}
 	r.rep.PID = pid
-	r.p = &Proc{slot: s, pid: pid, pidfd: pidfd, mark: mark, v2: s.v2}
+	r.p = &Proc{slot: s, pid: pid, pidfd: pidfd, mark: mark, v2: s.v2, cpu0: r.user0 + r.system0}
 	return nil
 }

@@ -19,6 +19,8 @@ type procStat struct {
 	pid, ppid, pgrp int
 	state           byte
 	utime, stime    int64 // clock ticks, with those of reaped children
+	waited          int64 // of these, what reaped children used
+	threads         int
 	start           uint64
 }
 
@@ -33,27 +35,36 @@ func parseStat(b []byte) (st procStat, err error) {
 	if open < 1 || end < open {
 		return st, errors.New("child: malformed stat line")
 	}
-	f := strings.Fields(string(b[end+1:]))
-	if len(f) < 20 {
+	var f [20]string
+	n := 0
+	for field := range strings.FieldsSeq(string(b[end+1:])) {
+		if f[n] = field; n == len(f)-1 {
+			break
+		}
+		n++
+	}
+	if n < len(f)-1 {
 		return st, errors.New("child: short stat line")
 	}
 	st.pid, _ = strconv.Atoi(strings.TrimSpace(string(b[:open])))
 	st.state = f[0][0]
 	st.ppid, _ = strconv.Atoi(f[1])
 	st.pgrp, _ = strconv.Atoi(f[2])
-	for _, i := range []int{11, 13} { // its own, then that of children it waited for
+	for _, i := range [...]int{11, 13} { // its own, then that of children it waited for
 		u, _ := strconv.ParseInt(f[i], 10, 64)
 		s, _ := strconv.ParseInt(f[i+1], 10, 64)
 		st.utime += u
 		st.stime += s
+		st.waited = u + s // in the end, the latter
 	}
+	st.threads, _ = strconv.Atoi(f[17])
 	st.start, _ = strconv.ParseUint(f[19], 10, 64)
 	return st, nil
 }
 
 // readStat reads the entry of one process.
 func readStat(pid int) (procStat, error) {
-	return parseStat(readSmall("/proc/" + strconv.Itoa(pid) + "/stat"))
+	return parseStat(readAt(unix.AT_FDCWD, "/proc/"+strconv.Itoa(pid)+"/stat", make([]byte, 0, 1024)))
 }
 
 // dead reports whether the entry is that of a process that has ended.

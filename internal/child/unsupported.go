@@ -77,6 +77,9 @@ func (p *Proc) Kill(Reason) {}
 // Signal returns the same error as Open.
 func (p *Proc) Signal(syscall.Signal) error { return errPlatform }
 
+// Look returns the same error as Open.
+func (p *Proc) Look(bool) (Activity, error) { return Activity{}, errPlatform }
+
 // Pause returns the same error as Open.
 func (p *Proc) Pause(context.Context) error { return errPlatform }
 
