@@ -41,6 +41,16 @@ type Job struct {
 	// Env is added to the environment of Options.
 	Env []string
 
+	// Expect is the CPU time that the job is expected to need, 0 if nothing is known; then
+	// the batch goes by the jobs of the same Template that have ended.
+	Expect time.Duration
+	// ExpectMemory is the memory that it is expected to need, in bytes; 0: unknown.
+	ExpectMemory int64
+	// Priority is for the policy of that name: a higher number is more urgent.
+	Priority int
+	// NoPause: the job must not be paused by a policy.
+	NoPause bool
+
 	// again is set for a job that --retry-failed took from the job log.
 	again *logged
 }
@@ -63,6 +73,15 @@ const (
 type Options struct {
 	// Slots is how many jobs run at once; 0: CPUs(). It may be Unlimited.
 	Slots int
+	// Degree is the degree of multiprogramming: how many jobs may have a process at
+	// once. If it is more than Slots, a job that waits for something else than a CPU, or
+	// that the policy pauses, makes room for another one: as many run at once as there are
+	// Slots, and the rest of the processes wait or stand still. 0: Slots.
+	Degree int
+	// MemFree is how much memory must be left free when another job is started, in bytes;
+	// what the running ones are expected to take besides counts as taken. One job alone is
+	// always started. 0: it does not matter.
+	MemFree int64
 	// Timeout bounds a job's running time, without time spent paused. 0: no bound.
 	Timeout time.Duration
 	// CPU bounds the user and system time of a job's process tree. 0: no bound.
@@ -113,7 +132,8 @@ type Options struct {
 	// Resume says which of the jobs that JobLog knows are run again.
 	Resume Resume
 
-	// ReadAhead bounds the jobs that are read but not started; 0: 1,000.
+	// ReadAhead bounds the jobs that are read but not started; 0: 1,000, or 10,000 with a
+	// policy that chooses among them.
 	ReadAhead int
 	// Policy orders the jobs; nil: first come, first served.
 	Policy sched.Policy
@@ -122,6 +142,16 @@ type Options struct {
 	// Started is called when a job starts, with Lines never in the middle of a
 	// line. It must not block.
 	Started func(seq, slot int, c Command)
+	// Trace is called with every change of a job's state, one at a time; Change.Job is the
+	// job's number in the input, Change.Place its slot. It must not block.
+	Trace func(sched.Change)
+	// Observe is called with what the policy was told and decided, one at a time; both are
+	// valid until it returns. It must not block.
+	Observe func(now time.Duration, events []sched.Event, decisions []sched.Decision)
+	// Measure keeps what each job took, for Summary.Outcomes.
+	Measure bool
+
+	available func() (int64, error) // of memory; tests
 }
 
 // Resume says what happens to jobs that the job log already knows.
@@ -191,6 +221,9 @@ type Result struct {
 	Dir     string
 	Tag     string
 	Wait    time.Duration // from being read to the (first) start
+	Waits   Waits         // what it waited for, before the start and later
+	Blocked time.Duration // it waited for something else than brood, as far as was watched
+	Expect  time.Duration // the CPU time that it was expected to need; 0: unknown
 	Report
 	// Err says why the command could not be started, or its output not be kept.
 	Err error
@@ -246,8 +279,11 @@ type Summary struct {
 	Wall     time.Duration
 	CPU      time.Duration // of all jobs
 	Wait     time.Duration // of all jobs together, from being read to the start
-	// Notes say what was noticed about a resumed input.
+	// Notes say what was noticed about the input.
 	Notes []string
+	// Outcomes are the jobs that have ended, with Options.Measure: at most the first
+	// MaxOutcomes.
+	Outcomes []sched.Outcome
 
 	halt Halt // what halted it
 }
@@ -331,11 +367,13 @@ func (o Options) withDefaults() Options {
 	if o.TempDir == "" {
 		o.TempDir = os.TempDir()
 	}
-	if o.ReadAhead == 0 {
-		o.ReadAhead = 1000
-	}
 	if o.Policy == nil {
 		o.Policy = &sched.FCFS{}
+	}
+	if _, ok := o.Policy.(sched.Chooser); o.ReadAhead == 0 && ok {
+		o.ReadAhead = 10_000
+	} else if o.ReadAhead == 0 {
+		o.ReadAhead = 1000
 	}
 	if o.Runner == nil {
 		o.Runner = local{nice: o.Nice}
@@ -350,6 +388,8 @@ func (o *Options) validate() error {
 		return fmt.Errorf("batch: %d slots: use at least 1, or 0 for one per CPU", o.Slots)
 	case o.Timeout < 0 || o.CPU < 0 || o.Memory < 0 || o.Delay < 0 || o.RetryDelay < 0:
 		return errors.New("batch: a limit or delay is negative: use 0 for none")
+	case o.Degree < 0 || o.MemFree < 0:
+		return errors.New("batch: Degree and MemFree can't be negative")
 	case o.Tries < 0 || o.ReadAhead < 0:
 		return errors.New("batch: Tries and ReadAhead can't be negative")
 	case o.Resume != Fresh && o.JobLog == "":

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,10 +19,11 @@ import (
 // Batch is one run of a batch that can be watched and steered meanwhile. Its
 // methods may be called by any goroutine.
 //
-// Three kinds of goroutines meet here. The reader takes jobs from the input and
+// Several kinds of goroutines meet here. The reader takes jobs from the input and
 // reports their arrival to the policy. The slots, each on its own thread, take
 // what the policy lets run, and go from one job's end to the next one's start
-// without handing over to anybody. The caller of Each waits for both.
+// without handing over to anybody. The watcher, if there is one, looks at what runs
+// (watch.go). The caller of Each waits for all.
 //
 // Locks, in the order in which they may be taken: delivery (results leave one at
 // a time), policy (events are reported in order, and obeyed before the next
@@ -44,7 +46,11 @@ type Batch struct {
 	deliver  func(*Result) error // nil after its first error
 	spool    *spool              // with KeepOrder, and after one
 
-	policy sync.Mutex
+	policy  sync.Mutex // see policy.go
+	alarm   *time.Timer
+	opening *time.Timer // of begins
+
+	watchRing, watchEnd chan struct{} // nil without a watcher
 
 	mu               sync.Mutex
 	work, room, over sync.Cond
@@ -57,10 +63,19 @@ type Batch struct {
 	retries          map[*task]*time.Timer
 	waiting          int // read and not taken by a slot
 	waitingBytes     int
-	live             int  // taken by a slot and not finished
-	starting         int  // of these, on the way to their start
-	held             bool // by Pause
-	outstanding      int  // read and without a final result
+	live             int            // taken by a slot and not finished
+	starting         int            // of these, on the way to their start
+	held             bool           // by Pause
+	opened           bool           // the policy knows how many places there are
+	begun            map[*task]bool // let run by the policy and not finished
+	short            []*task        // waits for memory: nothing else may begin
+	gates            gates
+	peaks            struct{ sum, n int64 } // memory of jobs that have ended
+	memoryFree       int64                  // as it was at memoryAt
+	memoryAt         time.Time
+	usual            map[*Template]*mean // CPU times of jobs that have ended well
+	more             bool                // the reader had to wait: the input is longer than the window
+	outstanding      int                 // read and without a final result
 	inputDone        bool
 	maxSlots         int
 	slots, idle      int
@@ -99,7 +114,11 @@ type task struct {
 	starting bool    // taken by a slot; whether it runs is not known yet
 	command  string  // what runs there
 	proc     Running // nil until it is started
-	paused   bool    // the policy wants it paused
+	waits    waiter
+	look     looked
+	first    time.Time // when it first ran
+	expect   time.Duration
+	wanted   // with both locks, see policy.go
 }
 
 // queueBytes bounds the text of jobs that wait, beside their number.
@@ -116,7 +135,8 @@ func New(o Options) (*Batch, error) {
 	for _, name := range ownVars { // of a batch whose job this process is
 		b.o.Env = withoutVar(b.o.Env, name)
 	}
-	b.maxSlots = b.o.Slots
+	b.maxSlots = cmp.Or(b.o.Degree, b.o.Slots)
+	b.usual, b.begun = make(map[*Template]*mean), make(map[*task]bool)
 	b.sum.Reasons = make(map[Reason]int)
 	b.work.L, b.room.L, b.over.L = &b.mu, &b.mu, &b.mu
 	return b, nil
@@ -142,9 +162,15 @@ func (b *Batch) Each(ctx context.Context, jobs iter.Seq2[Job, error], deliver fu
 	}
 	stop := context.AfterFunc(ctx, b.Terminate)
 	defer stop()
-	b.report(sched.Event{Kind: sched.Resize, Places: b.maxSlots})
+	var watcher sync.WaitGroup
+	if b.watched() {
+		b.watchRing, b.watchEnd = make(chan struct{}, 1), make(chan struct{})
+		watcher.Go(b.watchTrees)
+	}
+	b.begins()
 	go b.read(jobs)
 	b.wait()
+	b.endWatch(&watcher)
 	b.flush()
 	b.closeLog()
 	b.spool.close()
@@ -195,6 +221,7 @@ func (b *Batch) read(jobs iter.Seq2[Job, error]) {
 	b.inputDone = true
 	b.wakeAll()
 	b.mu.Unlock()
+	b.open()
 }
 
 // arrive queues a job, after waiting for room; false when the batch stops.
@@ -210,7 +237,13 @@ func (b *Batch) arrive(order int, job Job) bool {
 		}
 	}
 	b.mu.Lock()
-	for b.level == running && b.waiting > 0 && (b.waiting >= b.o.ReadAhead || b.waitingBytes+t.size > queueBytes) {
+	if b.full(t) {
+		b.more = true
+		b.mu.Unlock()
+		b.open()
+		b.mu.Lock()
+	}
+	for b.level == running && b.full(t) {
 		b.room.Wait()
 	}
 	if b.level > running {
@@ -222,6 +255,11 @@ func (b *Batch) arrive(order int, job Job) bool {
 	b.mu.Unlock()
 	b.enqueue(t)
 	return true
+}
+
+// full reports whether a task must wait until others have begun. Called with mu held.
+func (b *Batch) full(t *task) bool {
+	return b.waiting > 0 && (b.waiting >= b.o.ReadAhead || b.waitingBytes+t.size > queueBytes)
 }
 
 // skip passes over a job that an earlier run has done. Its output is delivered
@@ -278,51 +316,33 @@ func (b *Batch) enqueue(t *task) {
 	b.tasks[t.id] = t
 	b.waiting++
 	b.waitingBytes += t.size
+	now := time.Now()
+	t.waits.until(now, b) // of a back-off
+	t.waits.arrive(now, b)
+	t.wanted, t.look = wanted{}, looked{}
+	e := sched.Event{Kind: sched.Arrive, Job: t.id, Expect: b.expectation(t), Priority: t.job.Priority, NoPause: t.job.NoPause}
+	b.trace(t, sched.New, sched.Arrives)
 	b.mu.Unlock()
-	b.report(sched.Event{Kind: sched.Arrive, Job: t.id})
+	b.report(e)
 }
 
-// report tells the policy what happened and does what it decides.
-func (b *Batch) report(e sched.Event) {
-	b.policy.Lock()
-	defer b.policy.Unlock()
-	for _, d := range b.o.Policy.Decide(time.Since(b.begin), e) {
-		b.obey(d)
+// expectation is the CPU time that a task is expected to use: what is known of it, else the
+// mean of those of its template that have ended. Called with mu held.
+func (b *Batch) expectation(t *task) time.Duration {
+	t.expect = t.job.Expect
+	if m := b.usual[t.job.Template]; t.expect == 0 && m != nil {
+		t.expect = m.value()
 	}
+	return t.expect
 }
 
-// obey does what the policy decided. A pause is over when the process tree
-// stands still, so that what is decided next finds the CPU free.
-func (b *Batch) obey(d sched.Decision) {
-	b.mu.Lock()
-	t := b.tasks[d.Job]
-	if t == nil {
-		b.mu.Unlock()
-		return // it has ended since
-	}
-	switch d.Action {
-	case sched.Run:
-		b.runnable = append(b.runnable, t)
-		b.wakeSlot()
-		b.mu.Unlock()
-	case sched.Pause, sched.Resume:
-		t.paused = d.Action == sched.Pause
-		proc := t.proc
-		b.mu.Unlock()
-		if proc != nil {
-			hold(proc, t.paused)
-		}
-	}
+// mean is a mean of durations.
+type mean struct {
+	sum time.Duration
+	n   int
 }
 
-// hold pauses or resumes. An error means that the tree runs on, or has ended:
-// the policy sees neither, it will decide anew at the next event.
-func hold(p Running, pause bool) error {
-	if pause {
-		return p.Pause(context.Background())
-	}
-	return p.Resume()
-}
+func (m *mean) value() time.Duration { return m.sum / time.Duration(m.n) }
 
 // wakeSlot makes sure that somebody takes a runnable job. Called with mu held.
 func (b *Batch) wakeSlot() {
@@ -374,7 +394,13 @@ func (b *Batch) serve(n int, s Slot, err error) {
 	b.mu.Unlock()
 	if err != nil && places > 0 {
 		// The others go on: there are just fewer of them.
-		b.report(sched.Event{Kind: sched.Resize, Places: places})
+		b.mu.Lock()
+		e := b.size()
+		opened := b.opened
+		b.mu.Unlock()
+		if opened {
+			b.report(e)
+		}
 	}
 }
 
@@ -442,8 +468,11 @@ func (b *Batch) mayStart() bool {
 
 // finish books a task's end: its final one, or that of a try with more to come.
 func (b *Batch) finish(t *task, r *Result, final bool) {
+	b.policy.Lock()
+	defer b.policy.Unlock()
 	b.mu.Lock()
 	id := t.id
+	b.ends(t, r, final)
 	delete(b.tasks, id)
 	t.proc, t.slot = nil, 0
 	b.live--
@@ -454,7 +483,7 @@ func (b *Batch) finish(t *task, r *Result, final bool) {
 		b.retryLater(t)
 	}
 	b.mu.Unlock()
-	b.report(sched.Event{Kind: sched.Finish, Job: id})
+	b.tell([]sched.Event{{Kind: sched.Finish, Job: id, CPU: r.User + r.System}})
 	b.mu.Lock()
 	if b.ended() {
 		b.wakeAll()
@@ -469,6 +498,7 @@ func (b *Batch) retryLater(t *task) {
 	delay := min(b.o.RetryDelay<<min(t.try-1, 20), max(time.Minute, b.o.RetryDelay))
 	delay = delay/2 + rand.N(delay/2+1)
 	t.try++
+	t.waits.begin(time.Now(), waitBackOff)
 	b.retries[t] = time.AfterFunc(delay, func() {
 		b.mu.Lock()
 		_, wanted := b.retries[t]
@@ -502,6 +532,26 @@ func (b *Batch) count(r *Result) {
 		b.raise(terminating)
 	} else {
 		b.raise(draining)
+	}
+}
+
+// endWatch ends the watcher and what else waits for a time to come.
+func (b *Batch) endWatch(watcher *sync.WaitGroup) {
+	if b.watchEnd != nil {
+		close(b.watchEnd)
+		watcher.Wait()
+	}
+	b.policy.Lock()
+	defer b.policy.Unlock()
+	for _, t := range []*time.Timer{b.alarm, b.opening} {
+		if t != nil {
+			t.Stop()
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, ok := b.o.Policy.(sched.Chooser); ok && b.more {
+		b.sum.Notes = append(b.sum.Notes, fmt.Sprintf("%s: the input is longer than the window of %d jobs that are read ahead: the order is right within it", b.o.Policy, b.o.ReadAhead))
 	}
 }
 
@@ -587,91 +637,6 @@ func (b *Batch) press(t *task) {
 	case b.level == killing:
 		t.proc.Kill()
 	}
-}
-
-// Pause stops all running jobs, and returns when they stand still; until Resume
-// no job is started.
-func (b *Batch) Pause() { b.holdAll(true) }
-
-// Resume ends a Pause.
-func (b *Batch) Resume() { b.holdAll(false) }
-
-func (b *Batch) holdAll(pause bool) {
-	b.mu.Lock()
-	b.held = pause
-	if !pause {
-		b.work.Broadcast()
-	}
-	for b.held && b.starting > 0 { // a moment: until they are forked
-		b.over.Wait()
-	}
-	var procs []Running
-	for _, t := range b.tasks {
-		if t.proc != nil && !t.paused { // what the policy paused stays so
-			procs = append(procs, t.proc)
-		}
-	}
-	b.mu.Unlock()
-	var all sync.WaitGroup
-	for _, p := range procs {
-		all.Go(func() {
-			for end := time.Now().Add(pauseFor); errors.Is(hold(p, pause), ErrNotPaused) && time.Now().Before(end); {
-			}
-		})
-	}
-	all.Wait()
-}
-
-// pauseFor bounds how long Pause tries: on a busy machine a tree may not stand
-// still within the time that one try gives it.
-const pauseFor = 2 * time.Second
-
-// Stats is a look at a batch.
-type Stats struct {
-	Summary
-	Running   int
-	Queued    int  // read, not running
-	InputDone bool // Jobs is all there will be
-	Stopping  bool // no new jobs are started
-}
-
-// Stats returns the numbers of this moment.
-func (b *Batch) Stats() Stats {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s := Stats{Summary: b.sum, Running: b.live, Queued: b.outstanding - b.live, InputDone: b.inputDone, Stopping: b.level > running}
-	if !b.begin.IsZero() {
-		s.Wall = time.Since(b.begin)
-	}
-	s.Reasons = nil
-	return s
-}
-
-// RunningJob describes a job that runs.
-type RunningJob struct {
-	Seq, Slot, Try int
-	PID            int // 0 while it is being started
-	Command        string
-	Since          time.Time // when a slot took it
-}
-
-// Running lists the jobs that run, in the order of their numbers.
-func (b *Batch) Running() []RunningJob {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var list []RunningJob
-	for _, t := range b.tasks {
-		if t.slot == 0 {
-			continue
-		}
-		j := RunningJob{Seq: t.seq, Slot: t.slot, Try: t.try, Command: t.command, Since: t.taken}
-		if t.proc != nil {
-			j.PID = t.proc.PID()
-		}
-		list = append(list, j)
-	}
-	slices.SortFunc(list, func(x, y RunningJob) int { return x.Seq - y.Seq })
-	return list
 }
 
 // sameVar reports whether env has the same value of a variable as this process.

@@ -17,6 +17,10 @@ const Unlimited = 2000
 // CPU quota of its cgroup, rounded up.
 func CPUs() int { return cgroup.CPUs() }
 
+// TotalMemory is the memory that this process may use, in bytes: the machine's, or the
+// limit of its cgroup.
+func TotalMemory() (int64, error) { return cgroup.MemoryTotal() }
+
 // ParseJobs reads a number of jobs as -j takes it: N, N% of the CPUs, +N and -N
 // (that many more or fewer than CPUs), 0 for as many as possible. The least is 1.
 func ParseJobs(s string, cpus int) (int, error) {

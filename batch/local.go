@@ -53,6 +53,11 @@ func (r localRunning) Stop()         { r.p.Stop(child.Cancelled) }
 func (r localRunning) Kill()         { r.p.Kill(child.Cancelled) }
 func (r localRunning) Resume() error { return r.p.Resume() }
 
+func (r localRunning) Look(memory bool) (Activity, error) {
+	a, err := r.p.Look(memory)
+	return Activity(a), err
+}
+
 func (r localRunning) Pause(ctx context.Context) error {
 	err := r.p.Pause(ctx)
 	if errors.Is(err, child.ErrNotPaused) {

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/brood-go/brood/sched"
 )
 
 // runJob runs one try of a task on a slot, delivers its result if it is the
@@ -32,6 +34,9 @@ func (b *Batch) runJob(s Slot, n int, t *task, out *outputs) {
 	}
 	b.mu.Lock()
 	b.startDecided(t)
+	b.mu.Unlock()
+	b.mu.Lock()
+	b.account(t, r)
 	b.mu.Unlock()
 	final := r.OK() || t.try >= b.o.Tries || r.Reason == Cancelled || failed != nil || !b.going()
 	if final {
@@ -110,12 +115,33 @@ func (b *Batch) try(s Slot, t *task, cmd Command, r *Result, out *outputs) error
 func (b *Batch) nowRuns(t *task, p Running) {
 	b.mu.Lock()
 	t.proc = p
+	if t.first.IsZero() {
+		t.first = time.Now()
+	}
+	b.trace(t, sched.Ready, sched.Admitted)
+	b.trace(t, sched.Running, sched.Dispatched)
 	b.startDecided(t)
 	b.press(t)
 	paused := t.paused
 	b.mu.Unlock()
+	b.ringWatch()
 	if paused {
-		go hold(p, true) // the policy changed its mind between its decision and now
+		go b.pauseNow(t, p) // the policy changed its mind between its decision and now
+	}
+}
+
+// pauseNow pauses a task that was to stand still before it had a process.
+func (b *Batch) pauseNow(t *task, p Running) {
+	b.policy.Lock()
+	defer b.policy.Unlock()
+	b.mu.Lock()
+	wanted := t.paused && t.proc == p && !b.held
+	if wanted {
+		b.trace(t, sched.Held, sched.Preempted)
+	}
+	b.mu.Unlock()
+	if wanted {
+		b.stopStill(t, p)
 	}
 }
 

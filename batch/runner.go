@@ -38,6 +38,16 @@ type Running interface {
 	Pause(ctx context.Context) error
 	// Resume lets a paused tree run on.
 	Resume() error
+	// Look reports what the tree does at this moment; with memory also how much it has.
+	// An error means that it has ended.
+	Look(memory bool) (Activity, error)
+}
+
+// Activity is what a process tree does at one moment.
+type Activity struct {
+	CPU      time.Duration // user and system time so far
+	Memory   int64         // resident, in bytes
+	Runnable bool          // a part of it runs or wants to run; false: all of it waits for something
 }
 
 // ErrNotPaused is returned by Running.Pause for a tree that runs on.

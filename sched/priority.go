@@ -25,6 +25,8 @@ func (p *Priority) Decide(now time.Duration, events ...Event) []Decision {
 // String implements Policy.
 func (p *Priority) String() string { return "priority" }
 
+func (p *Priority) chooses() {}
+
 // enter ranks by a number that stands still while the priorities of all that wait
 // rise together: the time at which this one would be, or was, of priority 0.
 func (p *Priority) enter(_ time.Duration, e *entry) {

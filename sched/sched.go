@@ -129,6 +129,13 @@ type Leveler interface {
 	Level(Job) int
 }
 
+// Chooser is a policy that chooses among the jobs that wait by what is known of them:
+// it does the better, the more of them it has seen before it begins.
+type Chooser interface {
+	Policy
+	chooses()
+}
+
 // Names are the policies that ByName knows.
 var Names = []string{"fcfs", "sjf", "lpt", "rr", "mlfq", "srpt", "priority"}
 

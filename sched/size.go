@@ -22,6 +22,8 @@ func (s *sized) expectation(e *entry) {
 	}
 }
 
+func (s *sized) chooses() {}
+
 // SJF is shortest job first: of the jobs that are ready the one with the shortest
 // expected CPU time in all runs next, until it ends or waits. Of all policies that
 // do not preempt it has the smallest mean turnaround of jobs that come together.

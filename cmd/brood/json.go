@@ -34,8 +34,11 @@ type description struct {
 	Start        time.Time `json:"start"`
 	End          time.Time `json:"end"`
 	Wait         float64   `json:"wait_s"`
+	Waits        waits     `json:"waits_s"`
+	Expect       float64   `json:"expected_cpu_s,omitempty"`
 	Run          float64   `json:"run_s"`
 	Paused       float64   `json:"paused_s"`
+	Blocked      float64   `json:"blocked_s"`
 	User         float64   `json:"user_s"`
 	System       float64   `json:"system_s"`
 	PeakMemory   int64     `json:"peak_memory"`
@@ -43,12 +46,21 @@ type description struct {
 	Left         int       `json:"left"`
 }
 
+// waits are the seconds that a job waited, by what for.
+type waits struct {
+	CPU     float64 `json:"cpu"`
+	Policy  float64 `json:"policy"`
+	Memory  float64 `json:"memory"`
+	BackOff float64 `json:"back_off"`
+}
+
 // describe is everything known of a job but its output.
 func describe(r *batch.Result) description {
 	d := description{
 		Seq: r.Seq, Slot: r.Slot, Try: r.Try, Command: r.Command, Values: r.Values, Dir: r.Dir,
 		OK: r.OK(), ExitCode: r.ExitCode, Signal: int(r.Signal), Reason: string(r.Reason), PID: r.PID,
-		Start: r.Start, End: r.End, Wait: r.Wait.Seconds(), Run: r.Runtime().Seconds(), Paused: r.Paused.Seconds(),
+		Start: r.Start, End: r.End, Wait: r.Wait.Seconds(), Expect: r.Expect.Seconds(), Blocked: r.Blocked.Seconds(),
+		Waits: waits{r.Waits.CPU.Seconds(), r.Waits.Policy.Seconds(), r.Waits.Memory.Seconds(), r.Waits.BackOff.Seconds()}, Run: r.Runtime().Seconds(), Paused: r.Paused.Seconds(),
 		User: r.User.Seconds(), System: r.System.Seconds(),
 		PeakMemory: r.PeakMemory, PeakSource: r.PeakSource, Left: r.Left,
 	}

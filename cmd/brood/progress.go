@@ -163,15 +163,17 @@ func short(d time.Duration) string {
 	return d.Round(time.Second).String()
 }
 
-// end writes the last line: the verdict.
-func (p *progress) end(s batch.Summary) {
+// end writes the last line: the verdict, and what the policy bought.
+func (p *progress) end(s batch.Summary, bought string) {
 	close(p.quit)
 	p.done.Wait()
 	p.hide(true)
-	if !p.asked && !(p.terminal && s.Failed > 0) {
-		return
+	if p.asked || p.terminal && (s.Failed > 0 || bought != "") {
+		say("%s", verdictLine(s))
+		if bought != "" {
+			say("%s", bought)
+		}
 	}
-	say("%s", verdictLine(s))
 }
 
 // verdictLine says how the batch ended: done, failed by reason, wall and CPU

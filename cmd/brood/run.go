@@ -38,6 +38,8 @@ type runFlags struct {
 	tagString, results                           string
 	// progress
 	bar, progress, eta bool
+	// scheduling
+	policyFlags
 	// job log
 	jobLog                            string
 	resume, resumeFailed, retryFailed bool
@@ -120,6 +122,8 @@ func (f *runFlags) define(cmd *cobra.Command) {
 	fl.StringVar(&f.results, "results", "", "")
 	fl.BoolVar(&f.jsonOut, "json", false, "")
 
+	f.policyFlags.define(fl)
+
 	fl.BoolVar(&f.bar, "bar", false, "")
 	fl.BoolVar(&f.progress, "progress", false, "")
 	fl.BoolVar(&f.eta, "eta", false, "")
@@ -147,6 +151,7 @@ func (f *runFlags) run(args []string) error {
 	if f.dryRun {
 		return f.printCommands(jobs, o)
 	}
+	jobs = f.marked(jobs)
 	out := &printer{flags: f, json: f.jsonOut}
 	if f.results != "" {
 		if out.results, err = newResults(f.results); err != nil {
@@ -161,13 +166,13 @@ func (f *runFlags) run(args []string) error {
 		return err
 	}
 	out.terminate = b.Terminate
-	useProcs(o.Slots)
+	useProcs(max(o.Slots, o.Degree))
 	out.progress = newProgress(f, b)
 	sig := handleSignals(b, out.progress)
 	out.interrupted = sig.interrupted
 	sum, err := b.Each(context.Background(), jobs, out.deliver)
 	sig.stop()
-	out.progress.end(sum)
+	out.progress.end(sum, bought(sum, o.Policy, o.Slots))
 	if err == nil {
 		err = out.startErr
 	}
@@ -275,6 +280,22 @@ func (f *runFlags) input(args []string) (iter.Seq2[batch.Job, error], error) {
 	}, nil
 }
 
+// marked adds what a policy is told of each job.
+func (f *runFlags) marked(jobs iter.Seq2[batch.Job, error]) iter.Seq2[batch.Job, error] {
+	return func(yield func(batch.Job, error) bool) {
+		seq := 0
+		for j, err := range jobs {
+			seq++
+			if err == nil {
+				err = f.mark(&j, seq)
+			}
+			if !yield(j, err) {
+				return
+			}
+		}
+	}
+}
+
 // failedJobs takes the jobs that failed from the job log.
 func (f *runFlags) failedJobs(args []string) (iter.Seq2[batch.Job, error], error) {
 	if f.jobLog == "" {
@@ -292,7 +313,7 @@ func (f *runFlags) options() (o batch.Options, err error) {
 		Timeout: f.timeout.Duration, CPU: f.cpu.Duration, Delay: f.delay.Duration, RetryDelay: f.retryDelay.Duration,
 		Nice: f.nice, Tries: f.retries, KeepOrder: f.keepOrder, JobLog: f.jobLog,
 	}
-	for _, set := range []func(*batch.Options) error{f.setPool, f.setPlace, f.setOutput, f.setResume} {
+	for _, set := range []func(*batch.Options) error{f.setPool, f.setPlace, f.setOutput, f.setResume, f.setPolicy} {
 		if err := set(&o); err != nil {
 			return o, err
 		}
@@ -338,6 +359,9 @@ func (f *runFlags) setPool(o *batch.Options) (err error) {
 	}
 	return nil
 }
+
+// setPolicy reads the flags about scheduling.
+func (f *runFlags) setPolicy(o *batch.Options) error { return f.policyFlags.set(o, f.tty) }
 
 // setPlace reads the flags about where jobs run.
 func (f *runFlags) setPlace(o *batch.Options) error {

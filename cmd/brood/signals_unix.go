@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -132,8 +134,42 @@ func (s *signals) list() {
 		if j.PID != 0 {
 			pid = fmt.Sprint("pid ", j.PID)
 		}
-		say("  job %d, slot %d, try %d, %s, %s: %s", j.Seq, j.Slot, j.Try, pid, time.Since(j.Since).Round(time.Millisecond), j.Command)
+		state := ""
+		switch {
+		case j.State == "paused":
+			state = ", paused: waits for " + waitWords[j.WaitFor]
+		case j.State == "blocked":
+			state = ", blocked"
+		}
+		say("  job %d, slot %d, try %d, %s, %s%s: %s", j.Seq, j.Slot, j.Try, pid, time.Since(j.Since).Round(time.Millisecond), state, j.Command)
 	}
+	waiting, sums := s.b.Waiting(listedWaiting)
+	if len(waiting) == 0 {
+		return
+	}
+	var why []string
+	total := 0
+	for w, n := range sums {
+		why = append(why, fmt.Sprintf("%d for %s", n, waitWords[w]))
+		total += n
+	}
+	slices.Sort(why)
+	say("%s: %s", count(total, "waiting job"), strings.Join(why, ", "))
+	for _, j := range waiting {
+		say("  job %d, %s, waits for %s: %q", j.Seq, time.Since(j.Since).Round(time.Millisecond), waitWords[j.WaitFor], j.Values)
+	}
+}
+
+// listedWaiting is how many waiting jobs are listed.
+const listedWaiting = 10
+
+// waitWords say what a job waits for.
+var waitWords = map[batch.Wait]string{
+	batch.WaitCPU:     "a CPU",
+	batch.WaitPolicy:  "an earlier one",
+	batch.WaitMemory:  "memory",
+	batch.WaitBackOff: "its next try",
+	batch.WaitHalt:    "nothing: no more jobs are started",
 }
 
 // suspend is Ctrl-Z: the jobs stand still, then brood does; with fg they go on.

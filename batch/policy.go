@@ -1,0 +1,335 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/brood-go/brood/sched"
+)
+
+// How the policy's picture of the jobs and the processes are kept the same.
+//
+// # Ownership
+//
+// The policy is told and obeyed by one goroutine at a time, that which holds
+// Batch.policy. All that a process does because of the policy (start, pause, resume),
+// or because of Pause and Resume of the whole batch, happens while it is held, so
+// that no two can act on one process in the wrong order. The fields of a task that
+// say what the policy decided are written with both locks held, and read with either.
+//
+// # Invariants, whenever policy is free
+//
+//   - begun tasks are those that the policy has let run and that have not ended: they
+//     count against the degree. One of them may have no process yet: no slot has
+//     taken it so far, or it waits for memory.
+//   - A begun task is in one of three places: onPlace, blocked, or paused.
+//   - A paused task has a process that stands still, or its stopping is under way:
+//     who starts the process looks at the flag after it has made the process known
+//     (nowRuns), and a pause that did not come about in time is tried again (watch).
+//   - While the batch is held (Ctrl-Z) every process stands still; which of them go
+//     on afterwards is in the flags, and decisions change only those.
+//
+// # What the kernel does not say
+//
+// Nobody is told when a process tree begins to wait for something, or has used up a
+// slice. So a watcher looks at the trees that are not paused, every 10 ms at most
+// (watch.go). Between two looks the policy's picture is out of date by that much.
+//
+// # Death
+//
+// A job may end at any moment. Its slot reports Finish; what was decided for it
+// meanwhile finds no task, or a process that says that it has ended, and is dropped.
+// When this process is killed, the warden kills all trees, those that stand still too.
+
+// wanted are a task's fields that the policy decides.
+type wanted struct {
+	begun   bool // it was let run
+	onPlace bool
+	blocked bool // it waits for something, as was seen
+	paused  bool // it is to stand still
+	still   bool // and does
+	memory  bool // it was let run and has no process, for want of memory
+	granted bool // now there is enough: it begins once the policy has a place for it
+
+	slice, sliceFrom time.Duration // of CPU time; 0: unlimited
+	level            int
+	pauses           int
+}
+
+// report tells the policy what happened and does what it decides.
+func (b *Batch) report(events ...sched.Event) {
+	b.policy.Lock()
+	defer b.policy.Unlock()
+	b.tell(events)
+}
+
+// tell is report with policy held. What follows from obeying (a job stands still, there is
+// no memory for another one) is told next, until nothing follows.
+func (b *Batch) tell(events []sched.Event) {
+	for len(events) > 0 {
+		now := time.Since(b.begin)
+		decisions := b.o.Policy.Decide(now, events...)
+		if b.o.Observe != nil {
+			b.o.Observe(now, events, decisions)
+		}
+		b.noteLevels(events)
+		var follow []sched.Event
+		for _, d := range decisions {
+			follow = b.obey(d, follow)
+		}
+		b.holdBack(events)
+		events = follow
+	}
+}
+
+// noteLevels keeps the levels of jobs for the trace.
+func (b *Batch) noteLevels(events []sched.Event) {
+	l, ok := b.o.Policy.(sched.Leveler)
+	if !ok {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, e := range events {
+		t := b.tasks[e.Job]
+		if t == nil {
+			continue
+		}
+		if was := t.level; l.Level(e.Job) != was {
+			t.level = l.Level(e.Job)
+			if t.onPlace && t.proc != nil {
+				b.trace(t, sched.Running, sched.MovedDown)
+			}
+		}
+	}
+}
+
+// obey does what the policy decided, and adds what follows. A pause is over when the
+// process tree stands still, so that what is decided next finds the CPU free. Called
+// with policy held.
+func (b *Batch) obey(d sched.Decision, follow []sched.Event) []sched.Event {
+	if d.Action == sched.SetAlarm {
+		b.setAlarm(d.At)
+		return follow
+	}
+	b.mu.Lock()
+	t := b.tasks[d.Job]
+	b.mu.Unlock()
+	switch {
+	case t == nil: // it has ended since
+	case d.Action == sched.Pause:
+		follow = b.pause(t, sched.Preempted, follow)
+	case !t.begun:
+		follow = b.admit(t, d, follow)
+	default:
+		b.place(t, d)
+	}
+	return follow
+}
+
+// setAlarm wakes the policy at a time.
+func (b *Batch) setAlarm(at time.Duration) {
+	if b.alarm != nil {
+		b.alarm.Stop()
+	}
+	b.alarm = time.AfterFunc(at-time.Since(b.begin), func() { b.report(sched.Event{Kind: sched.Alarm}) })
+}
+
+// admit lets a task begin, or wait for memory. Called with policy held.
+func (b *Batch) admit(t *task, d sched.Decision, follow []sched.Event) []sched.Event {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	t.begun = true
+	t.waits.until(now, b)
+	b.begun[t] = true
+	b.gates.full.set(now, b.crowded())
+	if b.watched() && (len(b.short) > 0 || !b.fits(t)) {
+		t.memory, t.onPlace, t.blocked = true, false, true
+		b.short = append(b.short, t)
+		b.gates.short.set(now, true)
+		t.waits.begin(now, waitMemory)
+		b.ringWatch()
+		return append(follow, sched.Event{Kind: sched.Block, Job: t.id}, b.size())
+	}
+	b.run(t, d)
+	return follow
+}
+
+// run gives a task to the slots. Called with policy and mu held.
+func (b *Batch) run(t *task, d sched.Decision) {
+	t.onPlace, t.slice, t.sliceFrom = true, d.Slice, 0
+	b.runnable = append(b.runnable, t)
+	b.wakeSlot()
+}
+
+// place lets a task that has begun run on. Called with policy held.
+func (b *Batch) place(t *task, d sched.Decision) {
+	b.mu.Lock()
+	t.waits.until(time.Now(), b)
+	if t.memory {
+		t.memory, t.granted, t.blocked = false, false, false
+		b.run(t, d)
+		b.mu.Unlock()
+		return
+	}
+	was := t.wanted
+	t.onPlace, t.blocked, t.paused, t.still = true, false, false, false
+	t.slice, t.sliceFrom = d.Slice, t.look.cpu
+	proc, held := t.proc, b.held
+	if proc != nil && !was.onPlace {
+		b.trace(t, sched.Running, sched.Dispatched)
+	}
+	b.mu.Unlock()
+	if proc != nil && was.paused && !held {
+		proc.Resume()
+	}
+}
+
+// pause takes a task from its place. Called with policy held.
+func (b *Batch) pause(t *task, why sched.Cause, follow []sched.Event) []sched.Event {
+	b.mu.Lock()
+	if t.onPlace && t.slice > 0 && t.look.cpu-t.sliceFrom >= t.slice {
+		why = sched.SliceUsedUp
+	}
+	t.onPlace, t.paused, t.still = false, true, false
+	t.waits.begin(time.Now(), waitPolicy)
+	t.pauses++
+	proc, held := t.proc, b.held
+	b.mu.Unlock()
+	if proc == nil || held {
+		return follow // nowRuns looks at the flag; what is held stands still already
+	}
+	took, cpu := b.stopStill(t, proc)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.trace(t, sched.Held, why)
+	return append(follow, sched.Event{Kind: sched.Paused, Job: t.id, CPU: cpu, Cost: 2 * took})
+}
+
+// stopStill pauses a process and reads the CPU time that it has used; the cost of
+// resuming it, which nobody waits for, is taken to be the same. An error means that the
+// tree runs on, and is paused by a later look, or that it has ended. Called with policy
+// held.
+func (b *Batch) stopStill(t *task, p Running) (took, cpu time.Duration) {
+	begin := time.Now()
+	err := hold(p, true)
+	took = time.Since(begin)
+	a, lerr := p.Look(true)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t.still = err == nil
+	if lerr == nil {
+		t.look.cpu, t.look.memory = max(t.look.cpu, a.CPU), a.Memory
+	}
+	return took, t.look.cpu
+}
+
+// holdBack pauses those that woke up and were given no place. Called with policy held.
+func (b *Batch) holdBack(events []sched.Event) {
+	for _, e := range events {
+		if e.Kind != sched.Wake {
+			continue
+		}
+		b.mu.Lock()
+		t := b.tasks[e.Job]
+		b.mu.Unlock()
+		if t == nil || t.onPlace || t.memory || t.paused {
+			continue
+		}
+		b.mu.Lock()
+		t.blocked = false
+		b.mu.Unlock()
+		b.pause(t, sched.WaitOver, nil)
+	}
+}
+
+// hold pauses or resumes. An error means that the tree runs on, or has ended.
+func hold(p Running, pause bool) error {
+	if pause {
+		return p.Pause(context.Background())
+	}
+	return p.Resume()
+}
+
+// size is the event that says how much may run. While a job waits for memory nothing
+// more may begin: what begins later would take the memory first. Called with mu held.
+func (b *Batch) size() sched.Event {
+	degree := b.maxSlots
+	if len(b.short) > 0 {
+		degree = 1
+	}
+	return sched.Event{Kind: sched.Resize, Places: min(b.o.Slots, b.maxSlots), Degree: degree}
+}
+
+// open lets the policy begin, if it was held back to see more of the input.
+func (b *Batch) open() {
+	b.policy.Lock()
+	defer b.policy.Unlock()
+	b.mu.Lock()
+	again := b.opened
+	b.opened = true
+	e := b.size()
+	b.mu.Unlock()
+	if !again {
+		b.tell([]sched.Event{e})
+	}
+}
+
+// lookAhead is how long a policy that chooses waits at the start for the input: that of a
+// file is there by then, and one that comes slowly is run as it comes.
+const lookAhead = 100 * time.Millisecond
+
+// begins tells the policy what there is to run on: at once, or, if it chooses among the
+// jobs that wait, when the reader has filled the window or the input has ended.
+func (b *Batch) begins() {
+	if _, ok := b.o.Policy.(sched.Chooser); !ok {
+		b.open()
+		return
+	}
+	b.opening = time.AfterFunc(lookAhead, b.open)
+}
+
+// watched reports whether the watcher runs.
+func (b *Batch) watched() bool { return b.maxSlots > b.o.Slots || b.o.MemFree > 0 }
+
+// Pause stops all running jobs, and returns when they stand still; until Resume
+// no job is started.
+func (b *Batch) Pause() { b.holdAll(true) }
+
+// Resume ends a Pause.
+func (b *Batch) Resume() { b.holdAll(false) }
+
+func (b *Batch) holdAll(pause bool) {
+	b.policy.Lock()
+	defer b.policy.Unlock()
+	b.mu.Lock()
+	b.held = pause
+	if !pause {
+		b.work.Broadcast()
+	}
+	for b.held && b.starting > 0 { // a moment: until they are forked
+		b.over.Wait()
+	}
+	var procs []Running
+	for _, t := range b.tasks {
+		if t.proc != nil && !t.paused { // what the policy paused stays so
+			procs = append(procs, t.proc)
+		}
+	}
+	b.mu.Unlock()
+	var all sync.WaitGroup
+	for _, p := range procs {
+		all.Go(func() {
+			for end := time.Now().Add(pauseFor); errors.Is(hold(p, pause), ErrNotPaused) && time.Now().Before(end); {
+			}
+		})
+	}
+	all.Wait()
+}
+
+// pauseFor bounds how long Pause tries: on a busy machine a tree may not stand
+// still within the time that one try gives it.
+const pauseFor = 2 * time.Second

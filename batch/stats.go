@@ -1,0 +1,154 @@
+package batch
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/brood-go/brood/sched"
+)
+
+// Stats is a look at a batch.
+type Stats struct {
+	Summary
+	Running   int
+	Queued    int  // read, not running
+	InputDone bool // Jobs is all there will be
+	Stopping  bool // no new jobs are started
+}
+
+// Stats returns the numbers of this moment.
+func (b *Batch) Stats() Stats {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := Stats{Summary: b.sum, Running: b.live, Queued: b.outstanding - b.live, InputDone: b.inputDone, Stopping: b.level > running}
+	if !b.begin.IsZero() {
+		s.Wall = time.Since(b.begin)
+	}
+	s.Reasons = nil
+	return s
+}
+
+// RunningJob describes a job that has a process, or is about to.
+type RunningJob struct {
+	Seq, Slot, Try int
+	PID            int // 0 while it is being started
+	Command        string
+	Since          time.Time // when a slot took it
+	// State is "starting", "running", "blocked" (it waits for something else than brood)
+	// or "paused".
+	State   string
+	WaitFor Wait // of a paused one
+}
+
+// Running lists the jobs that have a process, in the order of their numbers.
+func (b *Batch) Running() []RunningJob {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var list []RunningJob
+	for _, t := range b.tasks {
+		if t.slot == 0 {
+			continue
+		}
+		j := RunningJob{Seq: t.seq, Slot: t.slot, Try: t.try, Command: t.command, Since: t.taken, State: "starting"}
+		if t.proc != nil {
+			j.PID = t.proc.PID()
+			j.State = "running"
+		}
+		switch {
+		case t.paused:
+			j.State, j.WaitFor = "paused", WaitPolicy
+		case t.blocked:
+			j.State = "blocked"
+		}
+		list = append(list, j)
+	}
+	slices.SortFunc(list, func(x, y RunningJob) int { return x.Seq - y.Seq })
+	return list
+}
+
+// WaitingJob describes a job that has been read and has no process.
+type WaitingJob struct {
+	Seq, Try int
+	Values   []string
+	Since    time.Time // when it was read
+	WaitFor  Wait
+}
+
+// Waiting lists the first jobs, at most limit, of those that have been read and have no
+// process, in the order of their numbers, and says how many there are, by what they
+// wait for.
+func (b *Batch) Waiting(limit int) ([]WaitingJob, map[Wait]int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var list []WaitingJob
+	count := make(map[Wait]int)
+	add := func(t *task, w Wait) {
+		count[w]++
+		list = append(list, WaitingJob{Seq: t.seq, Try: t.try, Values: t.job.Values, Since: t.arrived, WaitFor: w})
+	}
+	for _, t := range b.tasks {
+		if t.slot == 0 {
+			add(t, cmp.Or(b.waitsFor(t), WaitCPU))
+		}
+	}
+	for t := range b.retries {
+		w := WaitBackOff
+		if b.level > running {
+			w = WaitHalt
+		}
+		add(t, w)
+	}
+	slices.SortFunc(list, func(x, y WaitingJob) int { return x.Seq - y.Seq })
+	return list[:min(limit, len(list))], count
+}
+
+// MaxOutcomes bounds Summary.Outcomes.
+const MaxOutcomes = 200_000
+
+// account fills in what the scheduling of a job came to, in its last try. Called with mu
+// held.
+func (b *Batch) account(t *task, r *Result) {
+	now := time.Now()
+	t.waits.until(now, b)
+	if t.blocked {
+		t.look.blockedTime += now.Sub(t.look.blockedAt)
+	}
+	r.Waits, r.Blocked, r.Expect = t.waits.sum, min(t.look.blockedTime, max(r.Runtime(), 0)), t.expect
+}
+
+// ends books what scheduling must know of a task that ends. Called with policy and mu held.
+func (b *Batch) ends(t *task, r *Result, final bool) {
+	delete(b.begun, t)
+	b.gates.full.set(time.Now(), b.crowded())
+	if r.OK() && r.PeakMemory > 0 {
+		b.peaks.sum += r.PeakMemory
+		b.peaks.n++
+	}
+	if r.OK() && t.job.Template != nil {
+		m := b.usual[t.job.Template]
+		if m == nil {
+			m = new(mean)
+			b.usual[t.job.Template] = m
+		}
+		m.sum += r.User + r.System
+		m.n++
+	}
+	b.trace(t, sched.Done, sched.Exits)
+	if final && b.o.Measure && len(b.sum.Outcomes) < MaxOutcomes && !t.first.IsZero() {
+		b.sum.Outcomes = append(b.sum.Outcomes, sched.Outcome{
+			Name: strconv.Itoa(t.seq), Arrive: t.arrived.Sub(b.begin), First: t.first.Sub(b.begin), End: r.End.Sub(b.begin),
+			CPU: max(r.Runtime()-r.Blocked, 0), Blocked: r.Blocked, Waiting: r.Waits.All(), Preemptions: t.pauses,
+		})
+	}
+}
+
+// trace passes a change of state on. Called with mu held, so that the order of changes is
+// that in which they happened.
+func (b *Batch) trace(t *task, state sched.State, why sched.Cause) {
+	if b.o.Trace == nil {
+		return
+	}
+	b.o.Trace(sched.Change{At: time.Since(b.begin), Job: sched.Job(t.seq), State: state, Cause: why, Place: t.slot, Level: t.level})
+}

@@ -1,0 +1,245 @@
+package batch
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/brood-go/brood/internal/cgroup"
+	"github.com/brood-go/brood/sched"
+)
+
+// The watcher looks at the processes that are not paused: who has used up a slice, who
+// waits for something, who could run on. The kernel has no events for these, so they
+// are sampled, every lookEvery at most, and more seldom if there are so many processes
+// that looking would cost more than lookShare of one CPU.
+//
+// A job is blocked when in two looks in a row no thread of it wanted the CPU, and it
+// used next to none in between; it is not any more when it wanted the CPU in two
+// looks in a row, or used much. In between is what mostly waits and now and then
+// does a little: its state stays what it was.
+
+const (
+	lookEvery = 10 * time.Millisecond
+	lookShare = 25 // one part in so many
+	idleShare = 10 // less than one part in so many of a CPU: it waits
+	busyShare = 3  // more than one part in so many: it computes
+	memEvery  = 100 * time.Millisecond
+)
+
+// looked is what is known of a task's process tree.
+type looked struct {
+	cpu         time.Duration
+	memory      int64 // resident
+	at, memAt   time.Time
+	idle, busy  int // looks in a row
+	blockedAt   time.Time
+	blockedTime time.Duration
+}
+
+// watchTrees looks until the batch ends.
+func (b *Batch) watchTrees() {
+	timer := time.NewTimer(lookEvery)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-b.watchEnd:
+			return
+		}
+		begin := time.Now()
+		seen := b.lookAround()
+		cost := time.Since(begin)
+		if seen == 0 {
+			// Nothing moves; who starts something rings.
+			select {
+			case <-b.watchRing:
+			case <-b.watchEnd:
+				return
+			}
+		}
+		timer.Reset(max(lookEvery, lookShare*cost))
+	}
+}
+
+// ringWatch makes the watcher look again, now or soon.
+func (b *Batch) ringWatch() {
+	if b.watchRing == nil {
+		return
+	}
+	select {
+	case b.watchRing <- struct{}{}:
+	default:
+	}
+}
+
+// seen is one look at one task.
+type seen struct {
+	t      *task
+	proc   Running
+	memory bool // is looked at, too
+	a      Activity
+	err    error
+}
+
+// lookAround looks at all that moves, and tells the policy. It returns how many tasks
+// there are to be looked at again.
+func (b *Batch) lookAround() int {
+	b.mu.Lock()
+	var all []seen
+	now := time.Now()
+	held := b.held
+	waits := len(b.short) > 0
+	for t := range b.begun {
+		if t.proc != nil && !t.still {
+			all = append(all, seen{t: t, proc: t.proc, memory: now.Sub(t.look.memAt) > memEvery})
+		}
+	}
+	b.mu.Unlock()
+	if held {
+		return len(all) + 1
+	}
+	for i := range all {
+		s := &all[i]
+		s.a, s.err = s.proc.Look(s.memory)
+	}
+
+	b.policy.Lock()
+	defer b.policy.Unlock()
+	var events []sched.Event
+	var restless []seen
+	b.mu.Lock()
+	for _, s := range all {
+		if s.err != nil || s.t.proc != s.proc || b.tasks[s.t.id] != s.t || b.held {
+			continue
+		}
+		if s.t.paused {
+			if !s.t.still {
+				restless = append(restless, s)
+			}
+			continue
+		}
+		events = b.judge(s.t, s.a, now, events)
+	}
+	events = b.memoryFreed(events)
+	b.mu.Unlock()
+	for _, s := range restless {
+		b.stopStill(s.t, s.proc)
+	}
+	b.tell(events)
+	if waits {
+		return len(all) + 1
+	}
+	return len(all)
+}
+
+// judge books a look at a task and adds what the policy must know. Called with policy
+// and mu held.
+func (b *Batch) judge(t *task, a Activity, now time.Time, events []sched.Event) []sched.Event {
+	l := &t.look
+	used, since := a.CPU-l.cpu, now.Sub(l.at)
+	first := l.at.IsZero()
+	l.cpu, l.at = max(l.cpu, a.CPU), now
+	if a.Memory > 0 {
+		l.memory, l.memAt = a.Memory, now
+	}
+	switch {
+	case first:
+		return events
+	case !a.Runnable && used < since/idleShare:
+		l.idle, l.busy = l.idle+1, 0
+	case used > since/busyShare:
+		l.idle, l.busy = 0, 2
+	case a.Runnable:
+		l.idle, l.busy = 0, l.busy+1
+	default:
+		l.idle, l.busy = 0, 0
+	}
+	switch {
+	case t.onPlace && t.slice > 0 && l.cpu-t.sliceFrom >= t.slice:
+		return append(events, sched.Event{Kind: sched.Slice, Job: t.id, CPU: l.cpu})
+	case t.onPlace && l.idle >= 2 && b.maxSlots > b.o.Slots:
+		t.onPlace, t.blocked, l.blockedAt = false, true, now
+		b.trace(t, sched.Blocked, sched.Waits)
+		return append(events, sched.Event{Kind: sched.Block, Job: t.id, CPU: l.cpu})
+	case t.blocked && !t.memory && l.busy >= 2:
+		l.blockedTime += now.Sub(l.blockedAt)
+		return append(events, sched.Event{Kind: sched.Wake, Job: t.id, CPU: l.cpu})
+	}
+	return events
+}
+
+// usualMemory is how much memory a task takes of which nothing is known: what those that
+// have ended took, else what those that run have. Called with mu held.
+func (b *Batch) usualMemory() int64 {
+	if b.peaks.n > 0 {
+		return b.peaks.sum / int64(b.peaks.n)
+	}
+	var sum, n int64
+	for o := range b.begun {
+		if o.look.memory > 0 {
+			sum, n = sum+o.look.memory, n+1
+		}
+	}
+	return sum / max(n, 1)
+}
+
+// fits reports whether one more task fits into memory beside all that have begun, when
+// those have grown to what they are expected to take. One alone always may. Called with
+// mu held.
+func (b *Batch) fits(t *task) bool {
+	if !b.others(t) {
+		return true
+	}
+	now := time.Now()
+	if now.Sub(b.memoryAt) > lookEvery {
+		free, err := b.available()
+		if err != nil {
+			return true // nobody knows
+		}
+		b.memoryAt, b.memoryFree = now, free
+	}
+	usual := b.usualMemory()
+	need := func(t *task) int64 { return cmp.Or(t.job.ExpectMemory, usual) }
+	room := b.memoryFree - b.o.MemFree
+	for o := range b.begun {
+		if o != t && (!o.memory || o.granted) {
+			room -= max(need(o)-o.look.memory, 0)
+		}
+	}
+	return room >= need(t)
+}
+
+// others reports whether anything but t takes memory, or is about to. Called with mu held.
+func (b *Batch) others(t *task) bool {
+	for o := range b.begun {
+		if o != t && (!o.memory || o.granted) {
+			return true
+		}
+	}
+	return false
+}
+
+// memoryFreed lets tasks that wait for memory begin, one after the other, once there is
+// enough. Called with policy and mu held.
+func (b *Batch) memoryFreed(events []sched.Event) []sched.Event {
+	n := len(b.short)
+	for len(b.short) > 0 && b.fits(b.short[0]) {
+		t := b.short[0]
+		b.short = b.short[1:]
+		t.granted = true
+		events = append(events, sched.Event{Kind: sched.Wake, Job: t.id})
+	}
+	if n > 0 && len(b.short) == 0 {
+		b.gates.short.set(time.Now(), false)
+		events = append(events, b.size())
+	}
+	return events
+}
+
+// available is cgroup.MemoryAvailable, but for tests.
+func (b *Batch) available() (int64, error) {
+	if b.o.available != nil {
+		return b.o.available()
+	}
+	return cgroup.MemoryAvailable()
+}
