@@ -49,13 +49,13 @@ type entry struct {
 	epoch           int           // MLFQ: the boost that level counts from
 	atLevel         time.Duration // MLFQ: CPU time used at this level
 	readyAt         time.Duration // since when it is ready
+	waited          time.Duration // it was ready before that, in all
 	placedAt        time.Duration // since when it is on its place
 	order           uint64        // of arrivals
 
-	rank       int64 // the smaller, the earlier
-	seq        uint64
-	index      int // in a heap
-	prev, next *entry
+	node              // its place in the order of the policy
+	patience   node   // and in that of those who lose patience
+	prev, next *entry // in a list
 }
 
 // rules are what makes a policy. All but charge and slice take O(log n).
@@ -175,7 +175,8 @@ func (c *core) arrive(now time.Duration, ev *Event, r rules) {
 	if c.jobs == nil {
 		c.jobs = make(map[Job]*entry)
 	}
-	e := &entry{id: ev.Job, expect: ev.Expect, priority: ev.Priority, noPause: ev.NoPause, index: -1}
+	e := &entry{id: ev.Job, expect: ev.Expect, priority: ev.Priority, noPause: ev.NoPause}
+	e.node, e.patience = node{e: e, index: -1}, node{e: e, index: -1}
 	c.seq++
 	e.order = c.seq
 	c.jobs[e.id] = e
@@ -216,10 +217,13 @@ func (c *core) place(now time.Duration, e *entry, r rules, p preemptive) {
 	d.Slice = r.slice(e)
 	c.placed = append(c.placed, d)
 	c.running++
+	if e.state == ready {
+		e.waited += now - e.readyAt
+	}
 	e.state, e.placedAt, e.expired = onPlace, now, false
 	if p != nil && !e.noPause && !e.late {
 		p.placed(now, e)
-		c.victims.push(e)
+		c.victims.push(&e.node)
 	}
 }
 
@@ -231,7 +235,7 @@ func (c *core) remove(e *entry, r rules, p preemptive) {
 	case onPlace:
 		c.running--
 		if p != nil && e.index >= 0 {
-			c.victims.remove(e)
+			c.victims.remove(&e.node)
 		}
 	}
 }

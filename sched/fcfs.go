@@ -20,7 +20,7 @@ func (f *FCFS) String() string { return "fcfs" }
 
 func (f *FCFS) enter(_ time.Duration, e *entry)                   { f.queue.enter(e, 0) }
 func (f *FCFS) leave(e *entry)                                    { f.queue.leave(e) }
-func (f *FCFS) next(now time.Duration, begun bool) *entry         { return f.queue.next(now, begun, 0) }
+func (f *FCFS) next(now time.Duration, begun bool) *entry         { return f.queue.next(now, begun) }
 func (f *FCFS) slice(*entry) time.Duration                        { return 0 }
 func (f *FCFS) charge(_ time.Duration, _ *entry, _ time.Duration) {}
 
@@ -44,7 +44,7 @@ func (r *RR) String() string { return "rr" }
 
 func (r *RR) enter(_ time.Duration, e *entry)                   { r.queue.enter(e, 0) }
 func (r *RR) leave(e *entry)                                    { r.queue.leave(e) }
-func (r *RR) next(now time.Duration, begun bool) *entry         { return r.queue.next(now, begun, 0) }
+func (r *RR) next(now time.Duration, begun bool) *entry         { return r.queue.next(now, begun) }
 func (r *RR) charge(_ time.Duration, _ *entry, _ time.Duration) {}
 
 func (r *RR) slice(*entry) time.Duration {

@@ -139,7 +139,8 @@ func (m *MLFQ) boost(now time.Duration) {
 		m.queues[0].join(&m.queues[level])
 	}
 	old := m.oldest()
-	for _, e := range m.victims.items {
+	for _, v := range m.victims.items {
+		e := v.e
 		m.refresh(e)
 		e.atLevel = e.placedAt - now // what it has used and was not charged for
 		if e != old {
@@ -197,9 +198,9 @@ func (m *MLFQ) oldest() *entry {
 	}
 	e := m.arrivals[0]
 	if e.state == onPlace && e.index >= 0 && e.rank != kept { // it has just become the oldest
-		m.victims.remove(e)
+		m.victims.remove(&e.node)
 		e.rank = kept
-		m.victims.push(e)
+		m.victims.push(&e.node)
 	}
 	return e
 }

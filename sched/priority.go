@@ -38,7 +38,7 @@ func (p *Priority) enter(_ time.Duration, e *entry) {
 	p.queue.enter(e, 0)
 }
 func (p *Priority) leave(e *entry)                                    { p.queue.leave(e) }
-func (p *Priority) next(now time.Duration, begun bool) *entry         { return p.queue.next(now, begun, 0) }
+func (p *Priority) next(now time.Duration, begun bool) *entry         { return p.queue.next(now, begun) }
 func (p *Priority) slice(*entry) time.Duration                        { return 0 }
 func (p *Priority) charge(_ time.Duration, _ *entry, _ time.Duration) {}
 

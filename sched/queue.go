@@ -2,17 +2,25 @@ package sched
 
 import "time"
 
-// rankHeap is a binary heap of entries by rank, then by seq: the smallest first, or the
-// largest. An entry is in one heap at a time, and knows where. (container/heap needs
+// node is an entry's place in one order.
+type node struct {
+	e     *entry
+	rank  int64 // the smaller, the earlier
+	seq   uint64
+	index int // in a heap, -1 in none
+}
+
+// rankHeap is a binary heap of nodes by rank, then by seq: the smallest first, or the
+// largest. A node is in one heap at a time, and knows where. (container/heap needs
 // a method set for each order, and boxes what it pops.)
 type rankHeap struct {
-	items   []*entry
+	items   []*node
 	largest bool
 }
 
 func (h *rankHeap) len() int { return len(h.items) }
 
-func (h *rankHeap) first() *entry { return h.items[0] }
+func (h *rankHeap) first() *entry { return h.items[0].e }
 
 func (h *rankHeap) less(i, j int) bool {
 	a, b := h.items[i], h.items[j]
@@ -23,7 +31,7 @@ func (h *rankHeap) less(i, j int) bool {
 }
 
 // before is the order of entries.
-func before(a, b *entry) bool {
+func before(a, b *node) bool {
 	if a.rank != b.rank {
 		return a.rank < b.rank
 	}
@@ -35,10 +43,10 @@ func (h *rankHeap) swap(i, j int) {
 	h.items[i].index, h.items[j].index = i, j
 }
 
-func (h *rankHeap) push(e *entry) {
-	e.index = len(h.items)
-	h.items = append(h.items, e)
-	h.up(e.index)
+func (h *rankHeap) push(n *node) {
+	n.index = len(h.items)
+	h.items = append(h.items, n)
+	h.up(n.index)
 }
 
 func (h *rankHeap) up(i int) {
@@ -69,12 +77,12 @@ func (h *rankHeap) down(i int) {
 	}
 }
 
-func (h *rankHeap) remove(e *entry) {
-	i, last := e.index, len(h.items)-1
+func (h *rankHeap) remove(n *node) {
+	i, last := n.index, len(h.items)-1
 	h.swap(i, last)
 	h.items[last] = nil
 	h.items = h.items[:last]
-	e.index = -1
+	n.index = -1
 	if i < last {
 		h.down(i)
 		h.up(i)
@@ -133,7 +141,7 @@ func (l *list) join(m *list) {
 // has, because the former may have to wait for memory.
 type ranked struct {
 	fresh, begun rankHeap
-	waiting      list // with patience: in the order in which they became ready
+	patience     rankHeap // with patience, all of them by when they lose it
 }
 
 func (q *ranked) enter(e *entry, patience time.Duration) {
@@ -141,35 +149,38 @@ func (q *ranked) enter(e *entry, patience time.Duration) {
 	if e.begun {
 		h = &q.begun
 	}
-	h.push(e)
+	h.push(&e.node)
 	if patience > 0 {
-		q.waiting.push(e)
+		e.patience.rank, e.patience.seq = int64(e.readyAt+patience-e.waited), e.order
+		q.patience.push(&e.patience)
 	}
 }
 
 func (q *ranked) leave(e *entry) {
-	if e.prev != nil {
-		unlink(e)
+	if e.patience.index >= 0 {
+		q.patience.remove(&e.patience)
 	}
 	if e.begun {
-		q.begun.remove(e)
+		q.begun.remove(&e.node)
 	} else {
-		q.fresh.remove(e)
+		q.fresh.remove(&e.node)
 	}
 }
 
 // next is the entry with the smallest rank, but first whoever has lost patience.
-func (q *ranked) next(now time.Duration, begunOnly bool, patience time.Duration) *entry {
-	if e := q.waiting.front(); e != nil && patience > 0 && now-e.readyAt >= patience && (e.begun || !begunOnly) {
-		e.late = true
-		return e
+func (q *ranked) next(now time.Duration, begunOnly bool) *entry {
+	if q.patience.len() > 0 {
+		if e := q.patience.first(); e.patience.rank <= int64(now) && (e.begun || !begunOnly) {
+			e.late = true
+			return e
+		}
 	}
 	switch {
 	case q.begun.len() == 0 && (begunOnly || q.fresh.len() == 0):
 		return nil
 	case q.begun.len() == 0:
 		return q.fresh.first()
-	case begunOnly || q.fresh.len() == 0 || before(q.begun.first(), q.fresh.first()):
+	case begunOnly || q.fresh.len() == 0 || before(q.begun.items[0], q.fresh.items[0]):
 		return q.begun.first()
 	}
 	return q.fresh.first()

@@ -224,7 +224,7 @@ func (s *simulation) arrive(i int) {
 	e := Event{Kind: Arrive, Job: Job(i + 1), Priority: w.Priority, NoPause: w.NoPause}
 	switch s.m.Expect {
 	case Exact:
-		e.Expect = w.CPU()
+		e.Expect = max(w.CPU(), 1) // 0 would say that nothing is known
 	case Given:
 		e.Expect = w.Expect
 	}

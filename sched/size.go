@@ -28,7 +28,7 @@ func (s *sized) chooses() {}
 // expected CPU time in all runs next, until it ends or waits. Of all policies that
 // do not preempt it has the smallest mean turnaround of jobs that come together.
 type SJF struct {
-	// Patience is how long a job waits before it goes first whatever its length; 0: for
+	// Patience is how long a job waits in all before it goes first whatever its length; 0: for
 	// ever, so that a steady stream of short jobs starves a long one. In a batch that
 	// ends nothing can wait longer than all the others take.
 	Patience time.Duration
@@ -49,7 +49,7 @@ func (s *SJF) enter(_ time.Duration, e *entry) {
 	s.queue.enter(e, s.Patience)
 }
 func (s *SJF) leave(e *entry)                                    { s.queue.leave(e) }
-func (s *SJF) next(now time.Duration, begun bool) *entry         { return s.queue.next(now, begun, s.Patience) }
+func (s *SJF) next(now time.Duration, begun bool) *entry         { return s.queue.next(now, begun) }
 func (s *SJF) slice(*entry) time.Duration                        { return 0 }
 func (s *SJF) charge(_ time.Duration, _ *entry, _ time.Duration) {}
 
@@ -58,7 +58,8 @@ func (s *SJF) charge(_ time.Duration, _ *entry, _ time.Duration) {}
 // of jobs that come together is at most 4/3 - 1/(3m) of the best possible on m
 // places (Graham 1969), and long jobs are not left for last.
 type LPT struct {
-	// Patience is how long a job waits before it goes first whatever its length; 0: for ever.
+	// Patience is how long a job waits in all before it goes first whatever its length; 0: for
+	// ever.
 	Patience time.Duration
 
 	core
@@ -77,7 +78,7 @@ func (l *LPT) enter(_ time.Duration, e *entry) {
 	l.queue.enter(e, l.Patience)
 }
 func (l *LPT) leave(e *entry)                                    { l.queue.leave(e) }
-func (l *LPT) next(now time.Duration, begun bool) *entry         { return l.queue.next(now, begun, l.Patience) }
+func (l *LPT) next(now time.Duration, begun bool) *entry         { return l.queue.next(now, begun) }
 func (l *LPT) slice(*entry) time.Duration                        { return 0 }
 func (l *LPT) charge(_ time.Duration, _ *entry, _ time.Duration) {}
 
@@ -89,7 +90,7 @@ func (l *LPT) charge(_ time.Duration, _ *entry, _ time.Duration) {}
 type SRPT struct {
 	// Clairvoyant: expectations are exact, and what was used is taken off them.
 	Clairvoyant bool
-	// Patience is how long a job waits before it goes first and keeps its place,
+	// Patience is how long a job waits in all before it goes first and keeps its place,
 	// whatever its length; 0: for ever.
 	Patience time.Duration
 
@@ -121,7 +122,7 @@ func (s *SRPT) enter(_ time.Duration, e *entry) {
 }
 func (s *SRPT) leave(e *entry) { s.queue.leave(e) }
 func (s *SRPT) next(now time.Duration, begun bool) *entry {
-	return s.queue.next(now, begun, s.Patience)
+	return s.queue.next(now, begun)
 }
 func (s *SRPT) slice(*entry) time.Duration                        { return 0 }
 func (s *SRPT) charge(_ time.Duration, _ *entry, _ time.Duration) {}
