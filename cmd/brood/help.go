@@ -55,6 +55,9 @@ Job log
       --resume-failed      the same, but run those that failed again
       --retry-failed       run the failed commands of the log again; no input is read
 
+Scheduling
+      --no-history         neither use nor record what jobs cost (see brood history)
+
 Exit code: 0, the number of failed jobs up to 100, 101 for more, 255 for an error
 of brood's own. Ctrl-C: start no more jobs; again: end them; again: kill them.
 HUP is like Ctrl-C, TERM ends them, Ctrl-\ kills them, USR1 lists what runs.

@@ -16,6 +16,7 @@ type printer struct {
 	flags       *runFlags
 	json        bool
 	results     *results // nil without --results
+	recorder    *recorder
 	progress    *progress
 	interrupted func() // with --tty: a job was ended by Ctrl-C
 	terminate   func() // the batch
@@ -26,6 +27,7 @@ type printer struct {
 
 // deliver writes one result. It is called for one at a time.
 func (p *printer) deliver(r *batch.Result) error {
+	p.recorder.add(r)
 	p.progress.clear()
 	if r.Err != nil && r.Reason == batch.NotStarted {
 		say("job %d: %v", r.Seq, r.Err)

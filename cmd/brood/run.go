@@ -17,6 +17,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/brood-go/brood/batch"
+	"github.com/brood-go/brood/internal/history"
 	"github.com/brood-go/brood/internal/input"
 )
 
@@ -43,6 +44,12 @@ type runFlags struct {
 	// job log
 	jobLog                            string
 	resume, resumeFailed, retryFailed bool
+	// scheduling
+	noHistory bool
+	history   *history.History // of openHistory
+
+	template *batch.Template // of all jobs, nil with --retry-failed
+	command  []string        // its words
 }
 
 // runCommand is brood run.
@@ -132,6 +139,8 @@ func (f *runFlags) define(cmd *cobra.Command) {
 	fl.BoolVar(&f.resume, "resume", false, "")
 	fl.BoolVar(&f.resumeFailed, "resume-failed", false, "")
 	fl.BoolVar(&f.retryFailed, "retry-failed", false, "")
+
+	fl.BoolVar(&f.noHistory, "no-history", false, "")
 	for alias, name := range map[string]string{"line-buffer": "lb", "linebuffer": "lb", "termseq": "term-seq", "workdir": "wd", "memory": "mem"} {
 		fl.SetNormalizeFunc(aliases(fl.GetNormalizeFunc(), alias, name))
 	}
@@ -166,13 +175,16 @@ func (f *runFlags) run(args []string) error {
 		return err
 	}
 	out.terminate = b.Terminate
+	out.recorder = f.newRecorder(b)
 	useProcs(max(o.Slots, o.Degree))
 	out.progress = newProgress(f, b)
 	sig := handleSignals(b, out.progress)
 	out.interrupted = sig.interrupted
 	sum, err := b.Each(context.Background(), jobs, out.deliver)
 	sig.stop()
+	historyErr := out.recorder.end()
 	out.progress.end(sum, bought(sum, o.Policy, o.Slots))
+	f.sayHistory(historyErr)
 	if err == nil {
 		err = out.startErr
 	}
@@ -270,6 +282,7 @@ func (f *runFlags) input(args []string) (iter.Seq2[batch.Job, error], error) {
 	if err != nil {
 		return nil, err
 	}
+	f.template, f.command = tmpl, command
 	rows := input.Rows(sources, input.Options{Stdin: os.Stdin, Null: f.null, Delimiter: f.delimiter, ColSep: f.colSep})
 	return func(yield func(batch.Job, error) bool) {
 		for values, err := range rows {

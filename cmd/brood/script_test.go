@@ -21,6 +21,9 @@ import (
 
 func TestMain(m *testing.M) {
 	brood.Init() // the scripts' brood is this test binary, and so is its warden
+	if filepath.Base(os.Args[0]) != "brood" {
+		os.Setenv("BROOD_HISTORY", "") // no test writes to the user's; the scripts have one each
+	}
 	testscript.Main(m, map[string]func(){"brood": main, "hold": hold})
 }
 
@@ -102,6 +105,7 @@ func TestScript(t *testing.T) {
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("LC_ALL", "C")
 			e.Setenv("SHELL", "/bin/sh")
+			e.Setenv("BROOD_HISTORY", filepath.Join(e.WorkDir, ".history.db"))
 			e.Setenv("BROOD_SPACE_DIR", filepath.Join(e.WorkDir, ".spaces"))
 			e.Defer(func() {
 				left, err := os.ReadDir(tmp)
