@@ -105,6 +105,7 @@ func TestScript(t *testing.T) {
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("LC_ALL", "C")
 			e.Setenv("SHELL", "/bin/sh")
+			e.Setenv("GORACE", "atexit_sleep_ms=50") // else each brood that ends well sleeps for a second under -race
 			e.Setenv("BROOD_HISTORY", filepath.Join(e.WorkDir, ".history.db"))
 			e.Setenv("BROOD_SPACE_DIR", filepath.Join(e.WorkDir, ".spaces"))
 			e.Defer(func() {
