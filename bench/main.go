@@ -103,6 +103,9 @@ func (b *bench) run() error {
 	if err := b.commands(); err != nil {
 		return err
 	}
+	if err := b.scheduling(); err != nil {
+		return err
+	}
 	return b.library()
 }
 
