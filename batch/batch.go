@@ -41,11 +41,8 @@ type Job struct {
 	// Env is added to the environment of Options.
 	Env []string
 
-	// Expect is the CPU time that the job is expected to need, 0 if nothing is known; then
-	// the batch goes by the jobs of the same Template that have ended.
-	Expect time.Duration
-	// ExpectMemory is the memory that it is expected to need, in bytes; 0: unknown.
-	ExpectMemory int64
+	// Expect is what the job is expected to need, as of earlier runs.
+	Expect Expectation
 	// Priority is for the policy of that name: a higher number is more urgent.
 	Priority int
 	// NoPause: the job must not be paused by a policy.
@@ -53,6 +50,14 @@ type Job struct {
 
 	// again is set for a job that --retry-failed took from the job log.
 	again *logged
+}
+
+// Expectation is what a job is expected to need. What is 0 is unknown: of CPU time and
+// memory the batch then goes by the jobs of the same Template that have ended.
+type Expectation struct {
+	Wall   time.Duration // running time, without time spent paused
+	CPU    time.Duration // user and system time of the process tree
+	Memory int64         // its peak, in bytes
 }
 
 // Output says what becomes of the jobs' standard output and error.
@@ -223,7 +228,7 @@ type Result struct {
 	Wait    time.Duration // from being read to the (first) start
 	Waits   Waits         // what it waited for, before the start and later
 	Blocked time.Duration // it waited for something else than brood, as far as was watched
-	Expect  time.Duration // the CPU time that it was expected to need; 0: unknown
+	Expect  Expectation   // what it was expected to need
 	Report
 	// Err says why the command could not be started, or its output not be kept.
 	Err error
@@ -281,6 +286,9 @@ type Summary struct {
 	Wait     time.Duration // of all jobs together, from being read to the start
 	// Notes say what was noticed about the input.
 	Notes []string
+	// Expected is how long the jobs that have ended were expected to run, those of which
+	// something was known, and Took how long these ran.
+	Expected, Took time.Duration
 	// Outcomes are the jobs that have ended, with Options.Measure: at most the first
 	// MaxOutcomes.
 	Outcomes []sched.Outcome

@@ -74,8 +74,9 @@ type Batch struct {
 	memoryFree       int64                  // as it was at memoryAt
 	memoryAt         time.Time
 	usual            map[*Template]*mean // CPU times of jobs that have ended well
-	more             bool                // the reader had to wait: the input is longer than the window
-	outstanding      int                 // read and without a final result
+	expected         expected
+	more             bool // the reader had to wait: the input is longer than the window
+	outstanding      int  // read and without a final result
 	inputDone        bool
 	maxSlots         int
 	slots, idle      int
@@ -117,8 +118,7 @@ type task struct {
 	waits    waiter
 	look     looked
 	first    time.Time // when it first ran
-	expect   time.Duration
-	wanted   // with both locks, see policy.go
+	wanted             // with both locks, see policy.go
 }
 
 // queueBytes bounds the text of jobs that wait, beside their number.
@@ -252,6 +252,7 @@ func (b *Batch) arrive(order int, job Job) bool {
 	}
 	b.sum.Jobs++
 	b.outstanding++
+	b.expected.add(&t.job)
 	b.mu.Unlock()
 	b.enqueue(t)
 	return true
@@ -329,11 +330,10 @@ func (b *Batch) enqueue(t *task) {
 // expectation is the CPU time that a task is expected to use: what is known of it, else the
 // mean of those of its template that have ended. Called with mu held.
 func (b *Batch) expectation(t *task) time.Duration {
-	t.expect = t.job.Expect
-	if m := b.usual[t.job.Template]; t.expect == 0 && m != nil {
-		t.expect = m.value()
+	if m := b.usual[t.job.Template]; t.job.Expect.CPU == 0 && m != nil {
+		t.job.Expect.CPU = m.value()
 	}
-	return t.expect
+	return t.job.Expect.CPU
 }
 
 // mean is a mean of durations.

@@ -151,7 +151,7 @@ func TestReplay(t *testing.T) {
 			var jobs []Job
 			for i, n := range []int{3, 1, 0, 2, 1} {
 				j := text(spin(n) + "; sleep 0.05")
-				j.Expect = time.Duration(n*100) * time.Millisecond
+				j.Expect.CPU = time.Duration(n*100) * time.Millisecond
 				j.NoPause = i == 3
 				jobs = append(jobs, j)
 			}
@@ -220,7 +220,7 @@ func TestMemoryIsKeptFree(t *testing.T) {
 			var jobs []Job
 			for range 5 {
 				j := text("sleep 0.1")
-				j.ExpectMemory = tt.need
+				j.Expect.Memory = tt.need
 				jobs = append(jobs, j)
 			}
 			got, sum, err := run(t, o, jobsOf(jobs...))
@@ -244,7 +244,7 @@ func TestLookAhead(t *testing.T) {
 	jobs := func() (list []Job) {
 		for i, n := range []int{3, 1, 5, 2, 4} {
 			j := text("true")
-			j.Expect, j.Priority = time.Duration(n)*time.Second, n*n
+			j.Expect.CPU, j.Priority = time.Duration(n)*time.Second, n*n
 			if i == 4 {
 				j.Priority = -1
 			}

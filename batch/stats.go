@@ -16,6 +16,48 @@ type Stats struct {
 	Queued    int  // read, not running
 	InputDone bool // Jobs is all there will be
 	Stopping  bool // no new jobs are started
+	// Left is how long the jobs that have not ended are expected to run in all, by what is
+	// known of them, corrected by how far it was off for those that have ended. Of Unknown
+	// ones nothing is known.
+	Left    time.Duration
+	Unknown int
+}
+
+// expected adds up what jobs are expected to take. Guarded by Batch.mu.
+type expected struct {
+	known int           // jobs that have not ended and of which something is known
+	left  time.Duration // that they are expected to run
+}
+
+func (e *expected) add(j *Job) {
+	if j.Expect.Wall > 0 {
+		e.known++
+		e.left += j.Expect.Wall
+	}
+}
+
+func (e *expected) done(j *Job, r *Result, sum *Summary) {
+	if j.Expect.Wall > 0 {
+		e.known--
+		e.left -= j.Expect.Wall
+		sum.Expected += j.Expect.Wall
+		sum.Took += max(r.Runtime(), 0)
+	}
+}
+
+// remaining is how long the jobs of which something is known will still run. Called with
+// mu held.
+func (b *Batch) remaining(now time.Time) time.Duration {
+	left := b.expected.left
+	for t := range b.begun {
+		if t.proc != nil {
+			left -= min(t.job.Expect.Wall, now.Sub(t.taken)-t.waits.sum.Policy)
+		}
+	}
+	if b.sum.Expected > 0 {
+		left = time.Duration(float64(left) * float64(b.sum.Took) / float64(b.sum.Expected))
+	}
+	return max(left, 0)
 }
 
 // Stats returns the numbers of this moment.
@@ -23,6 +65,7 @@ func (b *Batch) Stats() Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := Stats{Summary: b.sum, Running: b.live, Queued: b.outstanding - b.live, InputDone: b.inputDone, Stopping: b.level > running}
+	s.Left, s.Unknown = b.remaining(time.Now()), b.outstanding-b.expected.known
 	if !b.begin.IsZero() {
 		s.Wall = time.Since(b.begin)
 	}
@@ -115,7 +158,7 @@ func (b *Batch) account(t *task, r *Result) {
 	if t.blocked {
 		t.look.blockedTime += now.Sub(t.look.blockedAt)
 	}
-	r.Waits, r.Blocked, r.Expect = t.waits.sum, min(t.look.blockedTime, max(r.Runtime(), 0)), t.expect
+	r.Waits, r.Blocked, r.Expect = t.waits.sum, min(t.look.blockedTime, max(r.Runtime(), 0)), t.job.Expect
 }
 
 // ends books what scheduling must know of a task that ends. Called with policy and mu held.
@@ -136,6 +179,9 @@ func (b *Batch) ends(t *task, r *Result, final bool) {
 		m.n++
 	}
 	b.trace(t, sched.Done, sched.Exits)
+	if final {
+		b.expected.done(&t.job, r, &b.sum)
+	}
 	if final && b.o.Measure && len(b.sum.Outcomes) < MaxOutcomes && !t.first.IsZero() {
 		b.sum.Outcomes = append(b.sum.Outcomes, sched.Outcome{
 			Name: strconv.Itoa(t.seq), Arrive: t.arrived.Sub(b.begin), First: t.first.Sub(b.begin), End: r.End.Sub(b.begin),

@@ -199,7 +199,7 @@ func (b *Batch) fits(t *task) bool {
 		b.memoryAt, b.memoryFree = now, free
 	}
 	usual := b.usualMemory()
-	need := func(t *task) int64 { return cmp.Or(t.job.ExpectMemory, usual) }
+	need := func(t *task) int64 { return cmp.Or(t.job.Expect.Memory, usual) }
 	room := b.memoryFree - b.o.MemFree
 	for o := range b.begun {
 		if o != t && (!o.memory || o.granted) {

@@ -117,7 +117,7 @@ func ours(spin string, w sched.Workload, o jobs.Options) (measured, error) {
 	arriving := func(yield func(jobs.Job, error) bool) {
 		for i := range w {
 			time.Sleep(begin + w[i].Arrive - sinceBoot())
-			j := jobs.Job{Command: jobs.Command{Argv: []string{spin, argument(i, &w[i])}}, Expect: w[i].CPU()}
+			j := jobs.Job{Command: jobs.Command{Argv: []string{spin, argument(i, &w[i])}}, Expect: jobs.Expectation{CPU: w[i].CPU()}}
 			if !yield(j, nil) {
 				return
 			}

@@ -55,7 +55,13 @@ Job log
       --resume-failed      the same, but run those that failed again
       --retry-failed       run the failed commands of the log again; no input is read
 
-Scheduling
+Scheduling (jobs are paused and resumed so that as many compute at once as -j says)
+      --policy POLICY      fcfs, sjf (shortest first), lpt (longest first), rr, mlfq, srpt
+      --priority COLUMN    jobs with a higher number there first: 2, or {2}
+      --degree N           jobs with a process at once, computing or not (-j and 64)
+      --slice DURATION     CPU time of a turn of rr and mlfq (at least 100ms)
+      --no-preempt[=REGEXP]  never pause jobs (whose command matches)
+      --memfree SIZE       start a job only if so much memory stays free (a twentieth)
       --no-history         neither use nor record what jobs cost (see brood history)
 
 Exit code: 0, the number of failed jobs up to 100, 101 for more, 255 for an error
@@ -67,5 +73,6 @@ Examples
   find . -name '*.flac' -print0 | brood run -0 --bar ffmpeg -i {} {.}.mp3
   brood run -k --tag sh -c 'echo $0 $1' {1} {2} ::: a b ::: 1 2 3
   brood run --joblog jobs.log --resume --timeout 10m --retries 3 :::: commands.txt
+  brood run --policy mlfq --progress ./test {} ::: tests/*
   brood run --no-shell -C '\t' --json curl -sfo {2} {1} :::: urls.tsv
 `

@@ -35,7 +35,7 @@ type description struct {
 	End          time.Time `json:"end"`
 	Wait         float64   `json:"wait_s"`
 	Waits        waits     `json:"waits_s"`
-	Expect       float64   `json:"expected_cpu_s,omitempty"`
+	Expect       *expects  `json:"expected,omitempty"`
 	Run          float64   `json:"run_s"`
 	Paused       float64   `json:"paused_s"`
 	Blocked      float64   `json:"blocked_s"`
@@ -44,6 +44,13 @@ type description struct {
 	PeakMemory   int64     `json:"peak_memory"`
 	PeakSource   string    `json:"peak_source"`
 	Left         int       `json:"left"`
+}
+
+// expects is what earlier runs let expect.
+type expects struct {
+	Run    float64 `json:"run_s"`
+	CPU    float64 `json:"cpu_s"`
+	Memory int64   `json:"peak_memory"`
 }
 
 // waits are the seconds that a job waited, by what for.
@@ -59,10 +66,13 @@ func describe(r *batch.Result) description {
 	d := description{
 		Seq: r.Seq, Slot: r.Slot, Try: r.Try, Command: r.Command, Values: r.Values, Dir: r.Dir,
 		OK: r.OK(), ExitCode: r.ExitCode, Signal: int(r.Signal), Reason: string(r.Reason), PID: r.PID,
-		Start: r.Start, End: r.End, Wait: r.Wait.Seconds(), Expect: r.Expect.Seconds(), Blocked: r.Blocked.Seconds(),
+		Start: r.Start, End: r.End, Wait: r.Wait.Seconds(), Blocked: r.Blocked.Seconds(),
 		Waits: waits{r.Waits.CPU.Seconds(), r.Waits.Policy.Seconds(), r.Waits.Memory.Seconds(), r.Waits.BackOff.Seconds()}, Run: r.Runtime().Seconds(), Paused: r.Paused.Seconds(),
 		User: r.User.Seconds(), System: r.System.Seconds(),
 		PeakMemory: r.PeakMemory, PeakSource: r.PeakSource, Left: r.Left,
+	}
+	if e := r.Expect; e != (batch.Expectation{}) {
+		d.Expect = &expects{e.Wall.Seconds(), e.CPU.Seconds(), e.Memory}
 	}
 	if d.Values == nil {
 		d.Values = []string{}

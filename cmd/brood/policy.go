@@ -155,7 +155,11 @@ func (f *policyFlags) newPolicy() (sched.Policy, error) {
 }
 
 // mark fills in what the policy is told of a job.
-func (f *policyFlags) mark(j *batch.Job, seq int) error {
+func (f *runFlags) mark(j *batch.Job, seq int) error {
+	if f.asked() || f.eta || f.bar || f.jsonOut {
+		e, _ := f.openHistory().Estimate(j.Values)
+		j.Expect = batch.Expectation{Wall: e.Wall, CPU: e.CPU, Memory: e.Memory}
+	}
 	if f.rank != nil {
 		cmd, err := f.rank.Expand(j.Values, seq, 1)
 		if err != nil {

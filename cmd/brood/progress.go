@@ -21,6 +21,7 @@ type progress struct {
 	batch    *batch.Batch
 	terminal bool
 	asked    bool
+	slots    int
 
 	mu     sync.Mutex
 	drawn  bool
@@ -34,8 +35,8 @@ const (
 	printEvery  = time.Second
 )
 
-func newProgress(f *runFlags, b *batch.Batch) *progress {
-	p := &progress{flags: f, batch: b, terminal: term.IsTerminal(int(os.Stderr.Fd())), asked: f.bar || f.progress || f.eta, quit: make(chan struct{})}
+func newProgress(f *runFlags, b *batch.Batch, slots int) *progress {
+	p := &progress{slots: slots, flags: f, batch: b, terminal: term.IsTerminal(int(os.Stderr.Fd())), asked: f.bar || f.progress || f.eta, quit: make(chan struct{})}
 	if p.asked {
 		p.done.Go(p.loop)
 	}
@@ -123,7 +124,7 @@ func (p *progress) line(s batch.Stats) string {
 	}
 	fmt.Fprintf(&w, ", %d running, %s", s.Running, short(s.Wall))
 	if p.flags.eta || p.flags.bar {
-		if left, ok := eta(s); ok {
+		if left, ok := eta(s, p.slots); ok {
 			fmt.Fprintf(&w, ", about %s left", short(left))
 		}
 	}
@@ -146,12 +147,18 @@ func bar(s batch.Stats) string {
 	return strings.Repeat("#", n) + strings.Repeat(".", width-n)
 }
 
-// eta extrapolates from the rate so far, once the number of jobs is known.
-func eta(s batch.Stats) (time.Duration, bool) {
+// eta is how long the rest will take, once the number of jobs is known: by what earlier runs
+// tell of most of the jobs, else by the rate so far.
+func eta(s batch.Stats, slots int) (time.Duration, bool) {
+	open := s.Jobs - s.Done
+	if known := open - s.Unknown; s.InputDone && known > s.Unknown {
+		all := time.Duration(float64(s.Left) * float64(open) / float64(known))
+		return all / time.Duration(max(1, min(slots, open))), true
+	}
 	if !s.InputDone || s.Done == 0 {
 		return 0, false
 	}
-	return s.Wall / time.Duration(s.Done) * time.Duration(s.Jobs-s.Done), true
+	return s.Wall / time.Duration(s.Done) * time.Duration(open), true
 }
 
 // short rounds a duration for reading.
@@ -196,6 +203,9 @@ func verdictLine(s batch.Summary) string {
 		fmt.Fprintf(&w, ", %d not run", s.NotRun)
 	}
 	fmt.Fprintf(&w, " in %s, CPU %s", s.Wall.Round(time.Millisecond), s.CPU.Round(time.Millisecond))
+	if s.Expected > 0 {
+		fmt.Fprintf(&w, ", ran for %s (expected: %s)", short(s.Took), short(s.Expected))
+	}
 	if s.Done > 0 {
 		fmt.Fprintf(&w, ", mean wait %s", (s.Wait / time.Duration(s.Done)).Round(time.Millisecond))
 	}

@@ -177,7 +177,7 @@ func (f *runFlags) run(args []string) error {
 	out.terminate = b.Terminate
 	out.recorder = f.newRecorder(b)
 	useProcs(max(o.Slots, o.Degree))
-	out.progress = newProgress(f, b)
+	out.progress = newProgress(f, b, o.Slots)
 	sig := handleSignals(b, out.progress)
 	out.interrupted = sig.interrupted
 	sum, err := b.Each(context.Background(), jobs, out.deliver)
@@ -326,7 +326,7 @@ func (f *runFlags) options() (o batch.Options, err error) {
 		Timeout: f.timeout.Duration, CPU: f.cpu.Duration, Delay: f.delay.Duration, RetryDelay: f.retryDelay.Duration,
 		Nice: f.nice, Tries: f.retries, KeepOrder: f.keepOrder, JobLog: f.jobLog,
 	}
-	for _, set := range []func(*batch.Options) error{f.setPool, f.setPlace, f.setOutput, f.setResume, f.setPolicy} {
+	for _, set := range []func(*batch.Options) error{f.setPool, f.setPolicy, f.setPlace, f.setOutput, f.setResume} {
 		if err := set(&o); err != nil {
 			return o, err
 		}
