@@ -78,6 +78,13 @@ func ReadLog(path string) iter.Seq2[Row, error] {
 			return
 		}
 		defer f.Close()
+		ReadLogFrom(f, path)(yield)
+	}
+}
+
+// ReadLogFrom is ReadLog of what is open already; name is for errors.
+func ReadLogFrom(f io.Reader, name string) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
 		r := bufio.NewReaderSize(f, 64<<10)
 		for n := 1; ; n++ {
 			line, err := r.ReadBytes('\n')
@@ -92,7 +99,7 @@ func ReadLog(path string) iter.Seq2[Row, error] {
 				row, err = parseRow(line[:len(line)-1])
 			}
 			if err != nil {
-				yield(row, fmt.Errorf("%s, line %d: not a line of a job log: %w", path, n, err))
+				yield(row, fmt.Errorf("%s, line %d: not a line of a job log: %w", name, n, err))
 				return
 			}
 			if !yield(row, nil) {
