@@ -42,6 +42,8 @@ var layers = []layer{
 		"algorithms over cells: what they stand on is below, and who uses them above"},
 	{"/sched", nil, nil,
 		"policies are pure: state, event and time in, decisions out"},
+	{"/internal/chart", []string{"/sched"}, nil,
+		"drawing: a schedule in, text or a picture out; files and terminals are the command's"},
 	{"/internal/child", []string{"/internal/cgroup"}, []string{"golang.org/x/sys"},
 		"the only place that starts processes, and one of few with raw system calls"},
 	{"/internal/link", []string{"/internal/ring", "/internal/segment", "/internal/shm", "/internal/wire"}, []string{"golang.org/x/sys"},
