@@ -49,6 +49,10 @@ Output (by default that of each job together, when it ends)
 Progress, on standard error
       --bar --progress --eta
 
+Schedule
+      --trace FILE         what every job and slot did, for ui.perfetto.dev
+      --svg FILE           the same as a picture, for a browser
+
 Job log
       --joblog FILE        one line for each job that has ended; FILE.journal beside it
       --resume             skip the jobs that an earlier run with this log has done

@@ -17,6 +17,7 @@ type printer struct {
 	json        bool
 	results     *results // nil without --results
 	recorder    *recorder
+	tracer      *tracer // nil without --trace and --svg
 	progress    *progress
 	interrupted func() // with --tty: a job was ended by Ctrl-C
 	terminate   func() // the batch
@@ -28,6 +29,7 @@ type printer struct {
 // deliver writes one result. It is called for one at a time.
 func (p *printer) deliver(r *batch.Result) error {
 	p.recorder.add(r)
+	p.tracer.delivered(r)
 	p.progress.clear()
 	if r.Err != nil && r.Reason == batch.NotStarted {
 		say("job %d: %v", r.Seq, r.Err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,8 @@ type runFlags struct {
 	bar, progress, eta bool
 	// scheduling
 	policyFlags
+	// schedule
+	trace, svg string
 	// job log
 	jobLog                            string
 	resume, resumeFailed, retryFailed bool
@@ -135,6 +138,9 @@ func (f *runFlags) define(cmd *cobra.Command) {
 	fl.BoolVar(&f.progress, "progress", false, "")
 	fl.BoolVar(&f.eta, "eta", false, "")
 
+	fl.StringVar(&f.trace, "trace", "", "")
+	fl.StringVar(&f.svg, "svg", "", "")
+
 	fl.StringVar(&f.jobLog, "joblog", "", "")
 	fl.BoolVar(&f.resume, "resume", false, "")
 	fl.BoolVar(&f.resumeFailed, "resume-failed", false, "")
@@ -170,6 +176,9 @@ func (f *runFlags) run(args []string) error {
 	if f.verbose && o.Output != batch.Grouped {
 		o.Started = out.started
 	}
+	if out.tracer, err = newTracer(f.trace, f.svg, &o); err != nil {
+		return err
+	}
 	b, err := batch.New(o)
 	if err != nil {
 		return err
@@ -185,8 +194,11 @@ func (f *runFlags) run(args []string) error {
 	historyErr := out.recorder.end()
 	out.progress.end(sum, bought(sum, o.Policy, o.Slots))
 	f.sayHistory(historyErr)
+	traceErr := out.tracer.write(sum.Wall)
 	if err == nil {
-		err = out.startErr
+		err = cmp.Or(out.startErr, traceErr)
+	} else if traceErr != nil {
+		say("%v", traceErr)
 	}
 	return f.verdict(sum, err, sig.last())
 }
