@@ -53,6 +53,10 @@ const (
 	flushAfter = 5 * time.Second
 )
 
+// tooShort is a job that is not worth a record if it is the only one: writing it would
+// take as long, and there is nothing to order.
+const tooShort = 10 * time.Millisecond
+
 // recorder writes what jobs cost to the history, beside the batch. A nil one does not.
 type recorder struct {
 	history *history.History
@@ -82,6 +86,11 @@ func (r *recorder) add(res *batch.Result) {
 		return
 	}
 	n := 0
+	if r.results == 0 && res.Runtime() < tooShort {
+		if s := r.batch.Stats(); s.InputDone && s.Jobs == 1 {
+			return
+		}
+	}
 	if res.OK() {
 		n = r.history.Add(res.Values, history.Measure{Wall: res.Runtime(), CPU: res.User + res.System, Memory: res.PeakMemory})
 	}
