@@ -68,8 +68,9 @@ type Span struct {
 	From, To time.Duration
 }
 
-// Spans turns a trace into stretches, in the order of their begins: those of length 0,
-// and what comes after Done, are left out. What has no end in the trace ends at end.
+// Spans turns a trace into stretches, in the order of their begins; those of length 0 are
+// left out. What has no end in the trace ends at end. A job may begin anew after Done, as
+// one that failed and is tried again does.
 func Spans(trace []Change, end time.Duration) []Span {
 	var spans []Span
 	open := make(map[Job]int) // where a job's last stretch is

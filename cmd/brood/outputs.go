@@ -6,7 +6,7 @@ import (
 	"io"
 	"os"
 
-	"github.com/brood-go/brood/internal/chart"
+	"github.com/brood-go/brood/chart"
 )
 
 // outputs are the files of --trace and --svg. They are opened before anything runs, so

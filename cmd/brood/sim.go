@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/brood-go/brood/internal/chart"
+	"github.com/brood-go/brood/chart"
 	"github.com/brood-go/brood/sched"
 )
 

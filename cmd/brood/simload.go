@@ -11,7 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/brood-go/brood/batch"
-	"github.com/brood-go/brood/internal/chart"
+	"github.com/brood-go/brood/chart"
 	"github.com/brood-go/brood/internal/journal"
 	"github.com/brood-go/brood/sched"
 )

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/brood-go/brood/internal/chart"
+	"github.com/brood-go/brood/chart"
 	"github.com/brood-go/brood/sched"
 )
 

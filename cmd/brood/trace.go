@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/brood-go/brood/batch"
-	"github.com/brood-go/brood/internal/chart"
+	"github.com/brood-go/brood/chart"
 	"github.com/brood-go/brood/sched"
 )
 
