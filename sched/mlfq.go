@@ -205,14 +205,23 @@ func (m *MLFQ) oldest() *entry {
 	return e
 }
 
+// turn is the slice of a level, and the least that is worth a turn of its own: what is
+// left of an allotment that follows the jobs may be next to nothing.
+func (m *MLFQ) turn(level int) (slice, least time.Duration) {
+	if level < len(m.Levels) && m.Levels[level].Slice > 0 {
+		return m.Levels[level].Slice, 1
+	}
+	slice = m.defaultSlice()
+	return slice, slice / 2
+}
+
 func (m *MLFQ) slice(e *entry) time.Duration {
 	m.refresh(e)
-	s := m.defaultSlice()
-	if e.level < len(m.Levels) && m.Levels[e.level].Slice > 0 {
-		s = m.Levels[e.level].Slice
-	}
+	s, least := m.turn(e.level)
 	if e.level < len(m.queues)-1 {
-		s = min(s, m.allotment(e.level)-e.atLevel)
+		if left := m.allotment(e.level) - e.atLevel; left < s+least {
+			s = left
+		}
 	}
 	return max(s, time.Millisecond)
 }
@@ -220,7 +229,10 @@ func (m *MLFQ) slice(e *entry) time.Duration {
 func (m *MLFQ) charge(_ time.Duration, e *entry, used time.Duration) {
 	m.refresh(e)
 	e.atLevel += used
-	if e.level < len(m.queues)-1 && e.atLevel >= m.allotment(e.level) {
+	if e.level == len(m.queues)-1 {
+		return
+	}
+	if _, least := m.turn(e.level); m.allotment(e.level)-e.atLevel < least {
 		e.level, e.atLevel = e.level+1, 0
 	}
 }
