@@ -11,11 +11,12 @@ import (
 	"github.com/brood-go/brood/internal/wire"
 )
 
-// payload is an encoded argument.
+// payload is an encoded argument, and what else prepare finds out.
 type payload struct {
-	kind   wire.Kind
-	inline []byte
-	held   *link.Held // in memory of its own; nil for inline
+	kind     wire.Kind
+	priority int32 // by WithPriority, if the pool has a policy; here it takes no more memory
+	inline   []byte
+	held     *link.Held // in memory of its own; nil for inline
 }
 
 // letGo lets go of the encoded argument, once nobody runs the task any more. Whoever is
@@ -42,6 +43,9 @@ func (p *pool) prepare(t *Task) error {
 	if d, ok := t.ctx.parent.Deadline(); ok {
 		t.ctx.deadline = d // the user's code is not asked again
 	}
+	if p.order != nil {
+		y.priority = priorityOf(t.ctx.parent)
+	}
 	if p.outbox != nil && len(b) >= link.Large {
 		if y.held, err = p.outbox.Hold(b); err != nil {
 			return fmt.Errorf("brood: the argument of %s has %d bytes: %w", t.Func(), len(b), err)
@@ -57,10 +61,7 @@ func (p *pool) prepare(t *Task) error {
 func (p *pool) take(t *Task) error {
 	h, kick, err := p.accept(t, readerLoop)
 	if h != nil {
-		h.ring()
-		if kick {
-			h.kick <- struct{}{}
-		}
+		h.begin(kick)
 	}
 	return err
 }
@@ -83,8 +84,16 @@ func (p *pool) accept(t *Task, role readerRole) (h *host, mine bool, err error) 
 	}
 	t.body.dropArg()
 	h = p.assign(t)
+	another := p.order != nil && h != nil && t.pool.host != h // it was the turn of another one
+	if another {
+		role = readerLoop
+	}
 	mine = h != nil && h.claimReader(role)
 	p.mu.Unlock()
+	if another {
+		h.begin(mine)
+		h, mine = nil, false
+	}
 	t.enter(p)
 	return h, mine, nil
 }
@@ -124,25 +133,47 @@ func (p *pool) refuse() error {
 }
 
 // assign puts a task into a worker's ring and returns the worker, whose ways the
-// caller releases, or queues it and returns nil. Called with mu held.
-func (p *pool) assign(t *Task) *host {
+// caller releases, or queues it and returns nil. With a policy it may be another task
+// that is put there. Called with mu held.
+func (p *pool) assign(t *Task) (h *host) {
 	t.tally = &p.tally
-	if p.queued == 0 {
-		if h := p.place(t); h != nil {
-			if h.state != hostServing || p.o.IdleTimeout > 0 && len(h.flights) > 1 {
-				p.reconcile(time.Now()) // that was its last one; more workers are of use
-			}
-			h.ways.Retain()
-			return h
+	switch {
+	case p.order != nil:
+		p.enqueue(t)
+		h = p.placeNext()
+	case p.queued == 0:
+		h = p.place(t)
+	}
+	if h == nil {
+		if p.order == nil {
+			p.enqueue(t)
 		}
+		if p.o.IdleTimeout > 0 || p.once {
+			p.reconcile(time.Now())
+		}
+		return nil
 	}
-	p.queue.push(t)
-	t.pool.waiting = true
-	p.queued++
-	if p.o.IdleTimeout > 0 || p.once {
-		p.reconcile(time.Now())
+	if h.state != hostServing || p.o.IdleTimeout > 0 && (len(h.flights) > 1 || p.queued > 0) {
+		p.reconcile(time.Now()) // that was its last one; more workers are of use
 	}
-	return nil
+	h.ways.Retain()
+	return h
+}
+
+// placeNext is place for the task whose turn it is. Called with mu held.
+func (p *pool) placeNext() *host {
+	if p.leastBusy() == nil {
+		return nil
+	}
+	t := p.next()
+	if t == nil {
+		return nil
+	}
+	h := p.place(t)
+	if h == nil {
+		p.enqueueFront(t)
+	}
+	return h
 }
 
 // place puts a task into the ring of the least busy worker that has room for it, nil
@@ -291,24 +322,50 @@ func (p *pool) killFor(h *host, i int) {
 
 // becameHead notes since when the first call of h can run. Called with mu held.
 func (p *pool) becameHead(h *host, now func() time.Time) {
-	if p.o.TaskTimeout > 0 {
+	if p.o.TaskTimeout > 0 || p.order != nil {
 		h.flights[0].since = now()
+	}
+	if p.o.TaskTimeout > 0 {
 		p.wakeBy(h.flights[0].since.Add(p.o.TaskTimeout))
 	}
 }
 
-// next is the oldest task that waits and was not cancelled, nil without one. Called
-// with mu held.
+// next is the oldest task that waits and was not cancelled, nil without one. With a policy
+// it is the one that this chooses, but first those that had their turn and came back.
+// Called with mu held.
 func (p *pool) next() *Task {
 	for p.queue.len() > 0 {
 		if t := p.queue.pop(); t.pool.waiting {
-			t.pool.waiting = false
-			p.queued--
+			p.dequeued(t)
 			return t
 		}
 		p.queue.dead--
 	}
+	if p.order != nil {
+		if t := p.order.pop(); t != nil {
+			p.dequeued(t)
+			return t
+		}
+	}
 	return nil
+}
+
+// dequeued notes that a task waits no more. Called with mu held.
+func (p *pool) dequeued(t *Task) {
+	t.pool.waiting = false
+	p.queued--
+}
+
+// enqueue puts a task behind those that wait, or where the policy wants it. Called with
+// mu held.
+func (p *pool) enqueue(t *Task) {
+	t.pool.waiting = true
+	p.queued++
+	if p.order != nil {
+		p.order.push(t)
+		return
+	}
+	p.queue.push(t)
 }
 
 // enqueueFront puts a task where it is taken next. Called with mu held.
@@ -316,6 +373,27 @@ func (p *pool) enqueueFront(t *Task) {
 	p.queue.pushFront(t)
 	t.pool.waiting = true
 	p.queued++
+}
+
+// runAgain puts a task that has run where it is taken next, or where the policy wants it.
+// Called with mu held.
+func (p *pool) runAgain(t *Task) {
+	if p.order == nil {
+		p.enqueueFront(t)
+		return
+	}
+	p.order.end(t, 0)
+	p.enqueue(t)
+}
+
+// leaves notes that a task is in no queue and no ring any more, and has no outcome yet:
+// who calls it counts settling down once it has, or runs it again. ran is how long it ran
+// until it succeeded, else 0. Called with mu held.
+func (p *pool) leaves(t *Task, ran time.Duration) {
+	p.settling.Add(1)
+	if p.order != nil {
+		p.order.end(t, ran)
+	}
 }
 
 // feed gives h what it has room for, from the queue, or if that is empty and h is
@@ -391,16 +469,18 @@ func (p *pool) cancelTask(t *Task, cause error) {
 			h.wakeReader() // a Call that reads for itself has to look at its context
 			return
 		}
+		p.leaves(t, 0)
 		p.takenBack(h, i)
 	case t.pool.waiting:
-		t.pool.waiting = false
-		p.queued--
-		p.queue.bury(func(t *Task) bool { return t.pool.waiting })
+		p.dequeued(t)
+		if !p.order.holds(t) {
+			p.queue.bury(func(t *Task) bool { return t.pool.waiting })
+		}
+		p.leaves(t, 0)
 	default:
 		p.mu.Unlock()
 		return
 	}
-	p.settling.Add(1)
 	if p.once {
 		p.beginClose() // the process has nothing to do
 	}
@@ -416,13 +496,17 @@ func (p *pool) cancelTask(t *Task, cause error) {
 
 // takenBack is called when call number i was taken back for good. Its place is given to
 // another when the worker says that it is behind it, or by its next outcome: it may be one
-// that takes nothing. Called with mu held.
+// that takes nothing. With a policy at once: then no call is behind it in the ring, whose time
+// limit would tell such a worker. Called with mu held.
 func (p *pool) takenBack(h *host, i int) {
 	p.unassign(h, i)
 	h.revoked++
 	switch {
 	case len(h.flights) == 0:
 		p.becameIdle(h)
+		if p.order != nil {
+			p.feedAll()
+		}
 	case i == 0:
 		p.becameHead(h, time.Now)
 	}

@@ -94,11 +94,13 @@ func (h *host) bury() {
 	for i := len(h.flights) - 1; i >= 0; i-- {
 		f := h.flights[i]
 		f.task.pool.host = nil
-		ran = ran || h.tx.Taken(f.at)
+		taken := h.tx.Taken(f.at)
+		ran = ran || taken
 		switch {
-		case h.tx.Taken(f.at) && !p.retryCrash(&f):
-			victims = append(victims, f)
-		case f.cause != nil:
+		case taken && p.retryCrash(&f):
+			p.runAgain(f.task)
+		case taken || f.cause != nil:
+			p.leaves(f.task, 0)
 			victims = append(victims, f)
 		default:
 			p.enqueueFront(f.task)
@@ -117,7 +119,6 @@ func (h *host) bury() {
 	p.feedAll()
 	lost := p.orphans()
 	broken := p.broken
-	p.settling.Add(int64(len(victims) + len(lost)))
 	p.mu.Unlock()
 
 	for _, f := range victims {
@@ -220,9 +221,39 @@ func (p *pool) orphans() (lost []*Task) {
 		return nil
 	}
 	for t := p.next(); t != nil; t = p.next() {
+		p.leaves(t, 0)
 		lost = append(lost, t)
 	}
+	if p.order != nil { // what the policy withholds, or can't be asked for
+		for _, t := range p.order.waiting {
+			p.dequeued(t)
+			p.leaves(t, 0)
+			lost = append(lost, t)
+		}
+	}
 	return lost
+}
+
+// policyFailed breaks the pool, whose policy did what it must not: what waits can't be put
+// in order. It is called with mu held, from anywhere, so what follows from it is done by a
+// goroutine of its own.
+func (p *pool) policyFailed(err error) {
+	if p.broken != nil {
+		return
+	}
+	p.broken = err
+	go func() {
+		p.mu.Lock()
+		p.reconcile(time.Now())
+		lost := p.orphans()
+		p.mu.Unlock()
+		for _, t := range lost {
+			t.letGo()
+			t.fail(err)
+		}
+		p.settling.Add(-int64(len(lost)))
+		p.checkDrained()
+	}()
 }
 
 // reason is a death's name in Stats.

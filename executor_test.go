@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/brood-go/brood/sched"
 )
 
 // The conformance suite: what every executor does alike.
@@ -728,6 +730,9 @@ func TestOptionsThatMakeNoSense(t *testing.T) {
 	}
 	if _, err := NewThreadPool(PoolOptions{Memory: 1 << 30}); err == nil {
 		t.Error("a ThreadPool with a memory limit")
+	}
+	if _, err := NewThreadPool(PoolOptions{Policy: &sched.FCFS{}}); err == nil {
+		t.Error("a ThreadPool with a policy")
 	}
 	for name, f := range map[string]func(){
 		"late":  func() { NewFunc("test/late", func(context.Context, int) (int, error) { return 0, nil }) },

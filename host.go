@@ -110,7 +110,7 @@ func (h *host) hasRoom() bool {
 	if h.state != hostServing || h.killed || h.eof || h.ended != nil {
 		return false
 	}
-	if h.pool.outbox == nil { // what was sent can't be taken back
+	if h.pool.outbox == nil || h.pool.order != nil { // what was sent can't be taken back, or is to wait for its turn
 		return len(h.flights) == 0
 	}
 	return len(h.flights) < prefetch

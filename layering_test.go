@@ -36,7 +36,7 @@ var layers = []layer{
 		"a chapter of the course shows the front door: what it can't do with that, a reader could not do either"},
 	{"/batch", []string{"/sched", "/internal/cgroup", "/internal/child", "/internal/journal"}, []string{"golang.org/x/sys"},
 		"an adapter: it knows the leaves below, and no command line"},
-	{"", []string{"/internal/atexit", "/internal/child", "/internal/link", "/internal/strand", "/internal/waits", "/internal/wire"}, []string{"golang.org/x/sync"},
+	{"", []string{"/internal/atexit", "/internal/child", "/internal/link", "/internal/strand", "/internal/waits", "/internal/wire", "/sched"}, []string{"golang.org/x/sync"},
 		"the front door is imported by everybody: what it needs of the system it asks of the layers below"},
 	{"/share", []string{"/internal/atexit", "/internal/cell", "/internal/race", "/internal/space", "/internal/strand", "/internal/waits", "/internal/wire"}, nil,
 		"algorithms over cells: what they stand on is below, and who uses them above"},

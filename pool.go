@@ -14,6 +14,7 @@ import (
 
 	"github.com/brood-go/brood/internal/child"
 	"github.com/brood-go/brood/internal/waits"
+	"github.com/brood-go/brood/sched"
 )
 
 // PoolOptions configures a pool. The zero value works. What is marked with
@@ -63,6 +64,18 @@ type PoolOptions struct {
 	// Spares is how many ready workers of a ProcessPool wait to take the place of one
 	// that dies. 0: one; negative: none.
 	Spares int
+	// Policy is the order in which the tasks of a ProcessPool run that wait for a worker:
+	// sched.FCFS, Priority (see WithPriority), SJF and LPT, or one of your own. Nothing is
+	// ever paused, as a worker may hold locks: RR and MLFQ are FCFS here, and Preempt has no
+	// effect. How long a task will run is told from those of the same Func that
+	// succeeded in this pool: the mean of their times, by the clock, the last ones counting most.
+	//
+	// A worker then gets each task when the one before has ended, which takes some microseconds.
+	// A policy serves one pool. It is called under a lock: it must not block, use the pool
+	// or end the goroutine. One that panics, or runs nothing when nothing runs, breaks the pool:
+	// tasks that wait or are submitted later end with an error that names it.
+	// nil: in the order of submission.
+	Policy sched.Policy
 	// MaxPayload bounds the encoded argument and result of a task of a ProcessPool, in
 	// bytes. 0: 4 GiB.
 	MaxPayload int64

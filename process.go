@@ -56,7 +56,7 @@ func (f *Func[A, R]) Start(ctx context.Context, arg A, o ProcessOptions) (*Proce
 		return nil, err
 	}
 	po := o.Pool
-	if po.Workers != 0 || po.MaxPending != 0 || po.MaxTasks != 0 || po.Initializer != nil || po.CrashRetries != 0 || po.ErrorRetries != 0 || po.IdleTimeout != 0 || po.MinWorkers != 0 || po.Spares != 0 || po.Encode || po.Name != "" {
+	if po.Workers != 0 || po.MaxPending != 0 || po.MaxTasks != 0 || po.Initializer != nil || po.CrashRetries != 0 || po.ErrorRetries != 0 || po.IdleTimeout != 0 || po.MinWorkers != 0 || po.Spares != 0 || po.Policy != nil || po.Encode || po.Name != "" {
 		return nil, fmt.Errorf("brood: start %s: ProcessOptions.Pool has an option that makes no sense for one process: see there", f.Name())
 	}
 	if err := po.validate(); err != nil {

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/brood-go/brood/sched"
 )
 
 // greeter is the second way: a type with a Run method.
@@ -148,6 +150,9 @@ func TestStartErrors(t *testing.T) {
 	watchdog(t, time.Minute)
 	if _, err := takesChannel.Start(t.Context(), nil, ProcessOptions{}); err == nil || !strings.Contains(err.Error(), "encode the argument") {
 		t.Error(err)
+	}
+	if _, err := square.Start(t.Context(), 1, ProcessOptions{Pool: PoolOptions{Policy: &sched.FCFS{}}}); err == nil {
+		t.Error("a policy for one process")
 	}
 	if _, err := square.Start(t.Context(), 1, ProcessOptions{Pool: PoolOptions{Workers: 3}}); err == nil {
 		t.Error("three workers for one process")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"sync"
@@ -37,6 +38,10 @@ type ProcessPool struct{ p *pool }
 // when its worker dies. What a worker has taken is its running task, and that alone
 // shares its fate.
 //
+// With a policy (order.go) a worker has one call at a time: one in a ring has had its
+// turn, so that none may be there ahead of it. Every task goes through the order; what comes
+// back from a ring without having run waits in the queue, which is served before.
+//
 // # Who reads a worker's outcomes
 //
 // One reader for each worker at a time; host.reader, guarded by mu, says which. A
@@ -66,7 +71,8 @@ type pool struct {
 
 	mu       sync.Mutex
 	queue    taskQueue
-	queued   int          // in queue and not cancelled
+	order    *order       // of what waits; nil without a policy: that of submission
+	queued   int          // in queue or order, and not cancelled
 	settling atomic.Int64 // tasks that left queue and rings under mu, and have no outcome yet
 	hosts    []*host
 	want     int // serving workers, by Workers or Resize
@@ -87,7 +93,8 @@ type pool struct {
 }
 
 // prefetch is how many calls are put into the ring of one worker, with the one
-// that it runs. It is what keeps a worker busy while its parent is not looking.
+// that it runs. It is what keeps a worker busy while its parent is not looking. Over a
+// socket, and with a policy, it is one.
 const prefetch = 64
 
 // NewProcessPool makes a pool of worker processes. The program must have called
@@ -110,9 +117,19 @@ func NewProcessPool(o PoolOptions) (*ProcessPool, error) {
 	if o.MinWorkers > o.Workers {
 		return nil, fmt.Errorf("brood: PoolOptions: MinWorkers (%d) is more than Workers (%d)", o.MinWorkers, o.Workers)
 	}
+	var turns *order
+	if o.Policy != nil {
+		var err error
+		if turns, err = newOrder(o.Policy); err != nil {
+			return nil, err
+		}
+	}
 	p, err := newPool(o)
 	if err != nil {
 		return nil, err
+	}
+	if turns != nil {
+		p.order, turns.broke = turns, p.policyFailed
 	}
 	if init := o.Initializer; init != nil {
 		var b []byte
@@ -258,6 +275,9 @@ func (p *pool) Close() error {
 	p.mu.Lock()
 	p.beginClose()
 	all := slices.Clone(p.queue.items[p.queue.head:])
+	if p.order != nil {
+		all = slices.AppendSeq(all, maps.Values(p.order.waiting))
+	}
 	for _, h := range p.hosts {
 		for _, f := range h.flights {
 			all = append(all, f.task)

@@ -35,6 +35,15 @@ func (h *host) ring() {
 	h.ways.Release()
 }
 
+// begin wakes the worker, and its reader if that is told so. The caller has retained its
+// ways under mu.
+func (h *host) begin(kick bool) {
+	h.ring()
+	if kick {
+		h.kick <- struct{}{}
+	}
+}
+
 // readLoop is the worker's reader, whenever it is kicked.
 func (h *host) readLoop() {
 	for range h.kick {
@@ -165,8 +174,12 @@ func (h *host) deliver(res *wire.Response, body []byte) (fed bool) {
 		h.rx.Release()
 		return false
 	}
-	p.settling.Add(1)
 	f := h.flights[0]
+	ran := time.Duration(0)
+	if p.order != nil && res.Status != wire.Failed {
+		ran = time.Since(f.since)
+	}
+	p.leaves(f.task, ran)
 	h.remove(0)
 	h.served++
 	h.full, h.revoked = false, 0
@@ -228,7 +241,7 @@ func (p *pool) fail(t *Task, f *flight, err error) {
 	p.mu.Lock()
 	if f.cause == nil && t.body.fn().idempotent && int(t.pool.errors) < p.o.ErrorRetries && !p.closing && p.broken == nil && !t.isCancelled() {
 		t.pool.errors++
-		p.enqueueFront(t)
+		p.runAgain(t)
 		p.settling.Add(-1)
 		p.feedAll()
 		p.mu.Unlock()

@@ -78,7 +78,7 @@ func NewThreadPool(o PoolOptions) (*ThreadPool, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	if o.Memory != 0 || o.MaxTasks != 0 || o.Initializer != nil || o.CrashRetries != 0 || o.ErrorRetries != 0 || o.IdleTimeout != 0 || o.MinWorkers != 0 || o.Spares != 0 || o.MaxPayload != 0 || o.Output != OutputInherit || o.LogHandler != nil || o.StartTimeout != 0 {
+	if o.Memory != 0 || o.MaxTasks != 0 || o.Initializer != nil || o.CrashRetries != 0 || o.ErrorRetries != 0 || o.IdleTimeout != 0 || o.MinWorkers != 0 || o.Spares != 0 || o.MaxPayload != 0 || o.Output != OutputInherit || o.LogHandler != nil || o.StartTimeout != 0 || o.Policy != nil {
 		return nil, errors.New("brood: NewThreadPool: an option is set that only a ProcessPool has: see PoolOptions")
 	}
 	o = o.withDefaults()
