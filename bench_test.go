@@ -2,6 +2,8 @@ package brood
 
 import (
 	"testing"
+
+	"github.com/brood-go/brood/sched"
 )
 
 func benchmarkPool(b *testing.B, f func(b *testing.B, p Executor)) {
@@ -18,6 +20,8 @@ func benchmarkPool(b *testing.B, f func(b *testing.B, p Executor)) {
 				p, err = NewProcessPool(PoolOptions{Workers: 2, sockets: true})
 			case "processes, portable":
 				p, err = NewProcessPool(PoolOptions{Workers: 2, sockets: true, portable: true})
+			case "processes, with a policy":
+				p, err = NewProcessPool(PoolOptions{Workers: 2, Policy: &sched.Priority{}})
 			default:
 				b.Skip("as threads")
 			}

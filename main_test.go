@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/brood-go/brood/sched"
 )
 
 // Functions that most tests use.
@@ -131,6 +133,10 @@ var executors = []executorUnderTest{
 	}},
 	{"processes, portable", true, func(t *testing.T, o PoolOptions) testPool {
 		o.sockets, o.portable = true, true
+		return newProcesses(t, o)
+	}},
+	{"processes, with a policy", true, func(t *testing.T, o PoolOptions) testPool {
+		o.Policy = &sched.SJF{Patience: time.Second}
 		return newProcesses(t, o)
 	}},
 }
