@@ -37,6 +37,7 @@ fuzz: ## each fuzz test for a minute
 	$(GO) test -fuzz FuzzHeads -fuzztime 1m ./internal/wire
 	$(GO) test -fuzz FuzzReceive -fuzztime 1m ./internal/link
 	$(GO) test -run xxx -fuzz FuzzItem -fuzztime 1m ./share
+	$(GO) test -run xxx -fuzz FuzzWorkload -fuzztime 1m ./sched
 	$(GO) test -run xxx -fuzz FuzzDecodeError -fuzztime 1m .
 
 bench: ## compare with xargs, GNU parallel and others

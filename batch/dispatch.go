@@ -80,6 +80,7 @@ type Batch struct {
 	inputDone        bool
 	maxSlots         int
 	slots, idle      int
+	returning        int // slots between the end of a job and next
 	slotNumbers      []int // given back
 	slotsOpened      int
 	delayTimer       *time.Timer
@@ -344,9 +345,11 @@ type mean struct {
 
 func (m *mean) value() time.Duration { return m.sum / time.Duration(m.n) }
 
-// wakeSlot makes sure that somebody takes a runnable job. Called with mu held.
+// wakeSlot makes sure that somebody takes the last runnable job. A slot that has ended a job
+// looks for the next one by itself. Called with mu held.
 func (b *Batch) wakeSlot() {
 	switch {
+	case len(b.runnable) <= b.returning:
 	case b.idle > 0:
 		b.work.Signal()
 	case b.slots < b.maxSlots && b.level == running:
@@ -373,7 +376,7 @@ func (b *Batch) wakeAll() {
 func (b *Batch) serve(n int, s Slot, err error) {
 	if err == nil {
 		var out outputs
-		for t := b.next(n); t != nil; t = b.next(n) {
+		for t := b.next(n, false); t != nil; t = b.next(n, true) {
 			b.runJob(s, n, t, &out)
 		}
 		out.reset()
@@ -404,10 +407,14 @@ func (b *Batch) serve(n int, s Slot, err error) {
 	}
 }
 
-// next returns what slot n runs next, nil when there will be nothing more.
-func (b *Batch) next(n int) *task {
+// next returns what slot n runs next, nil when there will be nothing more. back says that
+// it has just ended a job.
+func (b *Batch) next(n int, back bool) *task {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if back {
+		b.returning--
+	}
 	for {
 		if b.level > running || b.ended() {
 			b.wakeAll()
@@ -476,6 +483,7 @@ func (b *Batch) finish(t *task, r *Result, final bool) {
 	delete(b.tasks, id)
 	t.proc, t.slot = nil, 0
 	b.live--
+	b.returning++
 	b.sum.CPU += r.User + r.System
 	if final {
 		b.count(r)
