@@ -278,11 +278,14 @@ func (c *core) preempt(now time.Duration, r rules, p preemptive) {
 	}
 }
 
-// leastSlice and sliceCosts bound a slice from below where it is not configured.
+// What bounds a slice where it is not configured.
 const (
 	leastSlice = 100 * time.Millisecond
+	mostSlice  = time.Second
 	sliceCosts = 50 // times the cost of a pause and resume
 )
 
 // defaultSlice is long enough that pausing costs at most 2 % of it.
-func (c *core) defaultSlice() time.Duration { return max(leastSlice, sliceCosts*c.cost) }
+func (c *core) defaultSlice() time.Duration {
+	return min(max(leastSlice, sliceCosts*c.cost), mostSlice)
+}

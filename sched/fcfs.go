@@ -26,10 +26,10 @@ func (f *FCFS) charge(_ time.Duration, _ *entry, _ time.Duration) {}
 
 // RR is round robin: jobs take turns of a slice each, in the order in which they
 // became ready. As the slice goes to zero it becomes processor sharing. Nothing
-// starves: with n jobs on m places each has a turn at least every n/m slices.
+// starves: of n jobs that may run on m places each has a turn at least every n/m slices.
 type RR struct {
 	// Slice is the CPU time of a turn. 0: 100 ms, or 50 times the measured cost of a
-	// pause and resume if that is more.
+	// pause and resume if that is more, but at most 1 s.
 	Slice time.Duration
 
 	core

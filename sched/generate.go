@@ -136,10 +136,16 @@ type Generator struct {
 	Seed   uint64
 }
 
+// maxBursts bounds what a typing error costs.
+const maxBursts = 10_000
+
 // Generate makes the workload.
 func (g Generator) Generate() (Workload, error) {
-	if g.Jobs < 0 || g.Load < 0 || g.CPUs < 0 || g.Wait < 0 || g.Bursts < 0 {
-		return nil, errors.New("sched: a Generator's numbers can't be negative")
+	if g.Jobs < 0 || !(g.Load >= 0) || g.CPUs < 0 || !(g.Wait >= 0) || g.Bursts < 0 {
+		return nil, errors.New("sched: a Generator's numbers can't be negative, or no numbers")
+	}
+	if g.Bursts > maxBursts || g.Wait > maxBursts {
+		return nil, fmt.Errorf("sched: a Generator makes at most %d bursts of a job, and waits of as many times its CPU time", maxBursts)
 	}
 	if g.Sizes == nil {
 		g.Sizes = Exponential{1}

@@ -16,8 +16,8 @@ import (
 //     counts, in however many pieces, so that nobody games it by waiting in between.
 //  5. After each Boost all jobs are at the highest level again.
 //
-// The boost alone prevents starvation: after it each job has a turn within n/m slices,
-// n jobs on m places.
+// The boost alone prevents starvation: after it each job has a turn within n/m slices, of
+// n jobs that may run on m places.
 //
 // The zero value suits batches: three levels, whose measure is taken from the batch
 // itself. The allotments are 2 and 10 times the median CPU time of the jobs that have
@@ -45,7 +45,7 @@ type MLFQ struct {
 // Level is a level of an MLFQ.
 type Level struct {
 	// Slice is the CPU time of a turn. 0: 100 ms, or 50 times the measured cost of a
-	// pause and resume if that is more.
+	// pause and resume if that is more, but at most 1 s.
 	Slice time.Duration
 	// Allotment is the CPU time after which a job moves down. 0: by the jobs that have
 	// ended, see MLFQ. That of the lowest level means nothing.
@@ -219,11 +219,12 @@ func (m *MLFQ) slice(e *entry) time.Duration {
 	m.refresh(e)
 	s, least := m.turn(e.level)
 	if e.level < len(m.queues)-1 {
-		if left := m.allotment(e.level) - e.atLevel; left < s+least {
+		// What is left may be nothing, when the allotment has shrunk since.
+		if left := m.allotment(e.level) - e.atLevel; left >= least && left < s+least {
 			s = left
 		}
 	}
-	return max(s, time.Millisecond)
+	return s
 }
 
 func (m *MLFQ) charge(_ time.Duration, e *entry, used time.Duration) {

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,7 +21,7 @@ func ParseWorkload(data []byte) (Workload, error) {
 	data = bytes.TrimPrefix(data, []byte("\uFEFF"))
 	var w Workload
 	var err error
-	if t := bytes.TrimSpace(data); len(t) > 0 && t[0] == '[' {
+	if t := bytes.TrimSpace(data); len(t) > 0 && (t[0] == '[' || t[0] == '{') {
 		w, err = parseJSON(t)
 	} else {
 		w, err = parseCSV(data)
@@ -63,7 +65,11 @@ func parseJSON(data []byte) (Workload, error) {
 	var list []jsonWork
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(&list); err != nil {
+	err := dec.Decode(&list)
+	if err == nil && len(bytes.TrimSpace(data[dec.InputOffset():])) > 0 {
+		err = errors.New("something follows the array")
+	}
+	if err != nil {
 		return nil, fmt.Errorf("sched: the workload is not JSON of the kind that is read here ([{\"name\": \"A\", \"arrive\": 0, \"bursts\": [5, 2, 1]}]): %w", err)
 	}
 	w := make(Workload, len(list))
@@ -96,6 +102,9 @@ func parseCSV(data []byte) (Workload, error) {
 	header := rows[0]
 	for i := range header {
 		header[i] = strings.ToLower(strings.TrimSpace(header[i]))
+		if slices.Contains(header[:i], header[i]) {
+			return nil, fmt.Errorf("sched: the workload has two columns %q", header[i])
+		}
 		if !slices.Contains(columns, header[i]) {
 			return nil, fmt.Errorf("sched: %q is no column of a workload: the first line names them, of %s", header[i], strings.Join(columns, ","))
 		}
@@ -155,7 +164,7 @@ func parseTime(s string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(s)
 	if f, ferr := strconv.ParseFloat(s, 64); ferr == nil {
-		if f*float64(time.Second) >= float64(maxTime) || f != f {
+		if math.Abs(f)*float64(time.Second) >= float64(maxTime) || f != f {
 			return 0, fmt.Errorf("%q is more than a hundred years: times are in seconds", s)
 		}
 		return duration(f), nil

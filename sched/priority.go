@@ -1,6 +1,9 @@
 package sched
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Priority runs the most urgent ready job next: that with the highest number, and
 // of equal ones the one that became ready first.
@@ -28,14 +31,21 @@ func (p *Priority) String() string { return "priority" }
 func (p *Priority) chooses() {}
 
 // enter ranks by a number that stands still while the priorities of all that wait
-// rise together: the time at which this one would be, or was, of priority 0.
+// rise together: how many steps of ageing from the start it would be, or was, of priority
+// 0, in whole steps and the rest.
 func (p *Priority) enter(_ time.Duration, e *entry) {
+	e.rank, e.sub = -p.bounded(e), 0
 	if p.Ageing > 0 {
-		e.rank = int64(e.readyAt) - int64(e.priority)*int64(p.Ageing)
-	} else {
-		e.rank = -int64(e.priority)
+		e.rank += int64(e.readyAt / p.Ageing)
+		e.sub = int64(e.readyAt % p.Ageing)
 	}
 	p.queue.enter(e, 0)
+}
+
+// bounded is the priority, so that no sum of it overflows.
+func (p *Priority) bounded(e *entry) int64 {
+	const most = math.MaxInt64 / 4
+	return min(max(int64(e.priority), -most), most)
 }
 func (p *Priority) leave(e *entry)                                    { p.queue.leave(e) }
 func (p *Priority) next(now time.Duration, begun bool) *entry         { return p.queue.next(now, begun) }
@@ -46,12 +56,12 @@ func (p *Priority) charge(_ time.Duration, _ *entry, _ time.Duration) {}
 // parts of steps equals would take each other's places all the time.
 func (p *Priority) aged(now time.Duration, e *entry) int64 {
 	if p.Ageing <= 0 {
-		return int64(e.priority)
+		return p.bounded(e)
 	}
-	return int64(e.priority) + int64((now-e.readyAt)/p.Ageing)
+	return p.bounded(e) + int64((now-e.readyAt)/p.Ageing)
 }
 
-func (p *Priority) placed(now time.Duration, e *entry) { e.rank = -p.aged(now, e) }
+func (p *Priority) placed(now time.Duration, e *entry) { e.rank, e.sub = -p.aged(now, e), 0 }
 
 func (p *Priority) beats(now time.Duration, e, v *entry) bool {
 	return p.aged(now, e) > -v.rank

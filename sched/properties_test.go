@@ -2,6 +2,7 @@ package sched
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -503,6 +504,55 @@ func TestWrongPolicies(t *testing.T) {
 	}
 	if _, err := Simulate(w, &FCFS{}, Machine{CPUs: -1}); err == nil {
 		t.Error("-1 CPUs")
+	}
+}
+
+// Who has lost patience goes first also when the degree is reached, and nothing that
+// has not begun may.
+func TestPatienceAtDegree(t *testing.T) {
+	p := &SJF{Patience: 10 * ms}
+	now := time.Duration(0)
+	decide := func(events ...Event) []Decision {
+		defer checkCore(t, p, now)
+		return p.Decide(now, events...)
+	}
+	decide(Event{Kind: Resize, Places: 1, Degree: 3}, Event{Kind: Arrive, Job: 1, Expect: ms}, Event{Kind: Arrive, Job: 2, Expect: 2 * ms},
+		Event{Kind: Arrive, Job: 3, Expect: 50 * ms}, Event{Kind: Arrive, Job: 4, Expect: 60 * ms})
+	decide(Event{Kind: Block, Job: 1})
+	decide(Event{Kind: Block, Job: 2}) // now 3 has begun
+	decide(Event{Kind: Wake, Job: 1}, Event{Kind: Block, Job: 3})
+	decide(Event{Kind: Wake, Job: 3})
+	runs, waits := Job(1), Job(2)
+	for range 100 {
+		now += 5 * ms
+		for _, d := range decide(Event{Kind: Wake, Job: waits}, Event{Kind: Block, Job: runs}) {
+			if d.Job == 3 && d.Action == Resume {
+				if now > 20*ms {
+					t.Errorf("resumed at %v", now)
+				}
+				return
+			}
+		}
+		runs, waits = waits, runs
+	}
+	t.Error("the job that lost patience was never resumed")
+}
+
+// Priorities may be as large as numbers are: a size of a file, or the time.
+func TestLargePriorities(t *testing.T) {
+	for _, ageing := range []time.Duration{0, time.Minute, time.Hour} {
+		p := &Priority{Ageing: ageing}
+		p.Decide(sec, Event{Kind: Arrive, Job: 1, Priority: 10}, Event{Kind: Arrive, Job: 2, Priority: math.MinInt},
+			Event{Kind: Arrive, Job: 3, Priority: 1_800_000_000_000}, Event{Kind: Arrive, Job: 4, Priority: 1_700_000_000_000}, Event{Kind: Arrive, Job: 5, Priority: math.MaxInt})
+		var order []Job
+		for n := 1; n <= 5; n++ {
+			for _, d := range p.Decide(sec, Event{Kind: Resize, Places: n}) {
+				order = append(order, d.Job)
+			}
+		}
+		if !slices.Equal(order, []Job{5, 3, 4, 1, 2}) {
+			t.Errorf("ageing %v: %v", ageing, order)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import "time"
 type node struct {
 	e     *entry
 	rank  int64 // the smaller, the earlier
+	sub   int64 // of equal ranks
 	seq   uint64
 	index int // in a heap, -1 in none
 }
@@ -34,6 +35,9 @@ func (h *rankHeap) less(i, j int) bool {
 func before(a, b *node) bool {
 	if a.rank != b.rank {
 		return a.rank < b.rank
+	}
+	if a.sub != b.sub {
+		return a.sub < b.sub
 	}
 	return a.seq < b.seq
 }
@@ -139,49 +143,64 @@ func (l *list) join(m *list) {
 
 // ranked is a ready queue in the order of rank: what has not begun apart from what
 // has, because the former may have to wait for memory.
-type ranked struct {
-	fresh, begun rankHeap
-	patience     rankHeap // with patience, all of them by when they lose it
+type ranked struct{ fresh, begun twofold }
+
+// twofold holds entries in two orders.
+type twofold struct {
+	byRank     rankHeap
+	byPatience rankHeap // with patience: by when they lose it
+}
+
+// first is the first by rank, but before it whoever has lost patience; nil if there is none.
+func (t *twofold) first(now time.Duration) (e *entry, late bool) {
+	if t.byPatience.len() > 0 && t.byPatience.items[0].rank <= int64(now) {
+		return t.byPatience.first(), true
+	}
+	if t.byRank.len() > 0 {
+		return t.byRank.first(), false
+	}
+	return nil, false
+}
+
+func (q *ranked) of(e *entry) *twofold {
+	if e.begun {
+		return &q.begun
+	}
+	return &q.fresh
 }
 
 func (q *ranked) enter(e *entry, patience time.Duration) {
-	h := &q.fresh
-	if e.begun {
-		h = &q.begun
-	}
-	h.push(&e.node)
+	t := q.of(e)
+	t.byRank.push(&e.node)
 	if patience > 0 {
 		e.patience.rank, e.patience.seq = int64(e.readyAt+patience-e.waited), e.order
-		q.patience.push(&e.patience)
+		t.byPatience.push(&e.patience)
 	}
 }
 
 func (q *ranked) leave(e *entry) {
+	t := q.of(e)
+	t.byRank.remove(&e.node)
 	if e.patience.index >= 0 {
-		q.patience.remove(&e.patience)
-	}
-	if e.begun {
-		q.begun.remove(&e.node)
-	} else {
-		q.fresh.remove(&e.node)
+		t.byPatience.remove(&e.patience)
 	}
 }
 
-// next is the entry with the smallest rank, but first whoever has lost patience.
+// next is the entry with the smallest rank, but before it whoever has lost patience.
 func (q *ranked) next(now time.Duration, begunOnly bool) *entry {
-	if q.patience.len() > 0 {
-		if e := q.patience.first(); e.patience.rank <= int64(now) && (e.begun || !begunOnly) {
-			e.late = true
-			return e
+	e, late := q.begun.first(now)
+	if fresh, freshLate := q.fresh.first(now); fresh != nil && !begunOnly {
+		switch {
+		case e == nil, freshLate && !late:
+			e, late = fresh, freshLate
+		case late && freshLate && before(&fresh.patience, &e.patience):
+			e = fresh
+		case !late && !freshLate && before(&fresh.node, &e.node):
+			e = fresh
 		}
 	}
-	switch {
-	case q.begun.len() == 0 && (begunOnly || q.fresh.len() == 0):
-		return nil
-	case q.begun.len() == 0:
-		return q.fresh.first()
-	case begunOnly || q.fresh.len() == 0 || before(q.begun.items[0], q.fresh.items[0]):
-		return q.begun.first()
+	if late {
+		e.late = true
 	}
-	return q.fresh.first()
+	return e
 }

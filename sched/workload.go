@@ -63,6 +63,9 @@ func (w Workload) validate() error {
 		if j.Arrive < 0 {
 			return fmt.Errorf("sched: job %s arrives at %v: use 0 for the start", j.label(i), j.Arrive)
 		}
+		if j.Expect < 0 {
+			return fmt.Errorf("sched: job %s is expected to take %v: use 0 if nothing is known", j.label(i), j.Expect)
+		}
 		if slices.ContainsFunc(j.Bursts, func(d time.Duration) bool { return d < 0 }) {
 			return fmt.Errorf("sched: job %s has a burst of negative length", j.label(i))
 		}

@@ -67,8 +67,10 @@ func TestGenerator(t *testing.T) {
 			t.Errorf("%q is read as %+v", bad, g)
 		}
 	}
-	if _, err := (Generator{Jobs: 1, Load: -1}).Generate(); err == nil {
-		t.Error("a negative load")
+	for _, bad := range []Generator{{Jobs: 1, Load: -1}, {Jobs: 1, Load: math.NaN()}, {Jobs: 1, Wait: math.Inf(1)}, {Jobs: 1, Wait: 1, Bursts: 1e9}} {
+		if _, err := bad.Generate(); err == nil {
+			t.Errorf("%+v is made", bad)
+		}
 	}
 }
 
@@ -107,6 +109,11 @@ func TestParseWorkload(t *testing.T) {
 		`[{"bursts":"x"}]`:          "not JSON of the kind",
 		"bursts\n\"1\n":             "not CSV",
 		`[{"bursts":[1]}`:           "not JSON",
+		`[{"bursts":[1]}] x`:        "something follows",
+		`{"bursts":[1]}`:            "not JSON of the kind",
+		"bursts,bursts\n1,2\n":      "two columns",
+		"bursts,expect\n1,-2\n":     "expected to take",
+		"bursts,expect\n1,-1e30\n":  "hundred years",
 	} {
 		if w, err := ParseWorkload([]byte(text)); err == nil || !strings.Contains(err.Error(), hint) {
 			t.Errorf("%q: %v, %v; want %q", text, w, err, hint)
