@@ -81,7 +81,8 @@ type Options struct {
 	// Degree is the degree of multiprogramming: how many jobs may have a process at
 	// once. If it is more than Slots, a job that waits for something else than a CPU, or
 	// that the policy pauses, makes room for another one: as many run at once as there are
-	// Slots, and the rest of the processes wait or stand still. 0: Slots.
+	// Slots, and the rest of the processes wait or stand still. A policy that gives slices
+	// (sched.RR, sched.MLFQ) has an effect only if it is more than Slots. 0: Slots.
 	Degree int
 	// MemFree is how much memory must be left free when another job is started, in bytes;
 	// what the running ones are expected to take besides counts as taken. One job alone is
@@ -148,10 +149,11 @@ type Options struct {
 	// line. It must not block.
 	Started func(seq, slot int, c Command)
 	// Trace is called with every change of a job's state, one at a time; Change.Job is the
-	// job's number in the input, Change.Place its slot. It must not block.
+	// job's number in the input, Change.Place its slot. It must not block, nor call a method
+	// of the batch.
 	Trace func(sched.Change)
 	// Observe is called with what the policy was told and decided, one at a time; both are
-	// valid until it returns. It must not block.
+	// valid until it returns. It must not block, nor call a method of the batch.
 	Observe func(now time.Duration, events []sched.Event, decisions []sched.Decision)
 	// Measure keeps what each job took, for Summary.Outcomes.
 	Measure bool
@@ -228,7 +230,9 @@ type Result struct {
 	Wait    time.Duration // from being read to the (first) start
 	Waits   Waits         // what it waited for, before the start and later
 	Blocked time.Duration // it waited for something else than brood, as far as was watched
-	Expect  Expectation   // what it was expected to need
+	// Resident is the most resident memory that was seen of its process tree, in bytes; 0: unknown.
+	Resident int64
+	Expect   Expectation // what it was expected to need
 	Report
 	// Err says why the command could not be started, or its output not be kept.
 	Err error
@@ -289,8 +293,8 @@ type Summary struct {
 	// Expected is how long the jobs that have ended were expected to run, those of which
 	// something was known, and Took how long these ran.
 	Expected, Took time.Duration
-	// Outcomes are the jobs that have ended, with Options.Measure: at most the first
-	// MaxOutcomes.
+	// Outcomes are the jobs that have ended by themselves at the first try, with
+	// Options.Measure: at most the first MaxOutcomes to end.
 	Outcomes []sched.Outcome
 
 	halt Halt // what halted it

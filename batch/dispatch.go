@@ -48,6 +48,7 @@ type Batch struct {
 
 	policy  sync.Mutex // see policy.go
 	alarm   *time.Timer
+	closed  bool        // the batch has ended: nobody is told anything any more
 	opening *time.Timer // of begins
 
 	watchRing, watchEnd chan struct{} // nil without a watcher
@@ -80,7 +81,7 @@ type Batch struct {
 	inputDone        bool
 	maxSlots         int
 	slots, idle      int
-	returning        int // slots between the end of a job and next
+	returning        int   // slots between the end of a job and next
 	slotNumbers      []int // given back
 	slotsOpened      int
 	delayTimer       *time.Timer
@@ -112,14 +113,15 @@ type task struct {
 	entry   *logged   // its place in the job log
 
 	// Guarded by Batch.mu.
-	slot     int     // where it runs, 0 while it waits
-	starting bool    // taken by a slot; whether it runs is not known yet
-	command  string  // what runs there
-	proc     Running // nil until it is started
-	waits    waiter
-	look     looked
-	first    time.Time // when it first ran
-	wanted             // with both locks, see policy.go
+	slot         int     // where it runs, 0 while it waits
+	starting     bool    // taken by a slot; whether it runs is not known yet
+	command      string  // what runs there
+	proc         Running // nil until it is started
+	waits        waiter
+	look         looked
+	first        time.Time     // when it first ran
+	policyBefore time.Duration // waits.sum.Policy when this try began
+	wanted                     // with both locks, see policy.go
 }
 
 // queueBytes bounds the text of jobs that wait, beside their number.
@@ -322,10 +324,15 @@ func (b *Batch) enqueue(t *task) {
 	t.waits.until(now, b) // of a back-off
 	t.waits.arrive(now, b)
 	t.wanted, t.look = wanted{}, looked{}
-	e := sched.Event{Kind: sched.Arrive, Job: t.id, Expect: b.expectation(t), Priority: t.job.Priority, NoPause: t.job.NoPause}
+	e := b.arrival(t)
 	b.trace(t, sched.New, sched.Arrives)
 	b.mu.Unlock()
 	b.report(e)
+}
+
+// arrival is the event. Called with mu held.
+func (b *Batch) arrival(t *task) sched.Event {
+	return sched.Event{Kind: sched.Arrive, Job: t.id, Expect: b.expectation(t), Priority: t.job.Priority, NoPause: t.job.NoPause}
 }
 
 // expectation is the CPU time that a task is expected to use: what is known of it, else the
@@ -396,15 +403,23 @@ func (b *Batch) serve(n int, s Slot, err error) {
 	b.wakeAll()
 	b.mu.Unlock()
 	if err != nil && places > 0 {
-		// The others go on: there are just fewer of them.
-		b.mu.Lock()
-		e := b.size()
-		opened := b.opened
-		b.mu.Unlock()
-		if opened {
-			b.report(e)
-		}
+		b.fewer()
 	}
+}
+
+// fewer is for when a slot could not be opened. The others go on: there are just fewer of
+// them. What was let run for this one waits anew.
+func (b *Batch) fewer() {
+	b.policy.Lock()
+	defer b.policy.Unlock()
+	b.mu.Lock()
+	var events []sched.Event
+	if b.opened {
+		events = append(events, b.size())
+	}
+	events = b.again(events)
+	b.mu.Unlock()
+	b.tell(events)
 }
 
 // next returns what slot n runs next, nil when there will be nothing more. back says that
@@ -443,6 +458,7 @@ func (b *Batch) next(n int, back bool) *task {
 	}
 	t.slot = n
 	now := time.Now()
+	t.waits.until(now, b) // of a delay
 	t.taken = now
 	if t.started.IsZero() {
 		t.started = now
@@ -454,7 +470,7 @@ func (b *Batch) next(n int, back bool) *task {
 // mayStart keeps the least time between two starts: true takes this moment.
 // Called with mu held.
 func (b *Batch) mayStart() bool {
-	if b.o.Delay == 0 {
+	if b.o.Delay == 0 || b.watched() { // then admit keeps it
 		return true
 	}
 	now := time.Now()
@@ -513,7 +529,7 @@ func (b *Batch) retryLater(t *task) {
 		delete(b.retries, t)
 		b.mu.Unlock()
 		if wanted {
-			b.enqueue(t)
+			b.enqueue(t) // tells nobody if the batch has ended meanwhile
 		}
 	})
 }
@@ -551,6 +567,7 @@ func (b *Batch) endWatch(watcher *sync.WaitGroup) {
 	}
 	b.policy.Lock()
 	defer b.policy.Unlock()
+	b.closed = true
 	for _, t := range []*time.Timer{b.alarm, b.opening} {
 		if t != nil {
 			t.Stop()
@@ -628,6 +645,9 @@ func (b *Batch) ask(l level) {
 func (b *Batch) raise(l level) {
 	if l <= b.level {
 		return
+	}
+	if b.level == running {
+		go b.withdraw() // not from here: mu is held
 	}
 	b.level = l
 	for _, t := range b.tasks {

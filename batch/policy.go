@@ -50,9 +50,11 @@ type wanted struct {
 	blocked bool // it waits for something, as was seen
 	paused  bool // it is to stand still
 	still   bool // and does
-	memory  bool // it was let run and has no process, for want of memory
+	memory  bool // it was let run and has no process: there is no memory for it, or it is not due
 	granted bool // now there is enough: it begins once the policy has a place for it
 
+	retryAt          time.Time     // of a pause that did not come about
+	retry            time.Duration // since the last try
 	slice, sliceFrom time.Duration // of CPU time; 0: unlimited
 	level            int
 	pauses           int
@@ -68,7 +70,7 @@ func (b *Batch) report(events ...sched.Event) {
 // tell is report with policy held. What follows from obeying (a job stands still, there is
 // no memory for another one) is told next, until nothing follows.
 func (b *Batch) tell(events []sched.Event) {
-	for len(events) > 0 {
+	for len(events) > 0 && !b.closed {
 		now := time.Since(b.begin)
 		decisions := b.o.Policy.Decide(now, events...)
 		if b.o.Observe != nil {
@@ -79,8 +81,7 @@ func (b *Batch) tell(events []sched.Event) {
 		for _, d := range decisions {
 			follow = b.obey(d, follow)
 		}
-		b.holdBack(events)
-		events = follow
+		events = b.holdBack(events, follow)
 	}
 }
 
@@ -93,16 +94,25 @@ func (b *Batch) noteLevels(events []sched.Event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, e := range events {
-		t := b.tasks[e.Job]
-		if t == nil {
-			continue
-		}
-		if was := t.level; l.Level(e.Job) != was {
-			t.level = l.Level(e.Job)
-			if t.onPlace && t.proc != nil {
-				b.trace(t, sched.Running, sched.MovedDown)
+		if e.Kind == sched.Alarm {
+			for t := range b.begun {
+				b.noteLevel(t, l)
 			}
+		} else if t := b.tasks[e.Job]; t != nil {
+			b.noteLevel(t, l)
 		}
+	}
+}
+
+func (b *Batch) noteLevel(t *task, l sched.Leveler) {
+	was := t.level
+	t.level = l.Level(t.id)
+	switch {
+	case !t.onPlace || t.proc == nil || t.level == was:
+	case t.level > was:
+		b.trace(t, sched.Running, sched.MovedDown)
+	default:
+		b.trace(t, sched.Running, sched.Boosted)
 	}
 }
 
@@ -124,15 +134,66 @@ func (b *Batch) obey(d sched.Decision, follow []sched.Event) []sched.Event {
 	case !t.begun:
 		follow = b.admit(t, d, follow)
 	default:
-		b.place(t, d)
+		follow = b.place(t, d, follow)
 	}
 	return follow
+}
+
+// withdraw takes back what was let run and no slot has taken, once no more jobs are
+// started: the places are for those that have begun and stand still. What the policy lets
+// run instead is taken back by admit.
+func (b *Batch) withdraw() {
+	b.policy.Lock()
+	defer b.policy.Unlock()
+	var events []sched.Event
+	b.mu.Lock()
+	for _, t := range append(b.runnable, b.short...) {
+		events = append(events, b.takeBack(t))
+	}
+	b.runnable, b.short = nil, nil
+	b.mu.Unlock()
+	b.tell(events)
+}
+
+// takeBack is for a task that was let run and will not. Called with policy and mu held.
+func (b *Batch) takeBack(t *task) sched.Event {
+	delete(b.begun, t)
+	t.wanted = wanted{}
+	t.waits.arrive(time.Now(), b)
+	return sched.Event{Kind: sched.Finish, Job: t.id}
+}
+
+// again lets tasks that were let run wait anew, the last ones first, until no more have begun
+// than there are slots: one of those could not be opened. Called with policy and mu held.
+func (b *Batch) again(events []sched.Event) []sched.Event {
+	for len(b.begun) > b.maxSlots {
+		list := &b.runnable
+		if len(*list) == 0 {
+			list = &b.short
+		}
+		if len(*list) == 0 {
+			break // the others have slots
+		}
+		last := len(*list) - 1
+		t := (*list)[last]
+		*list = (*list)[:last]
+		events = append(events, b.takeBack(t))
+		delete(b.tasks, t.id)
+		b.nextID++
+		t.id = b.nextID
+		b.tasks[t.id] = t
+		events = append(events, b.arrival(t))
+	}
+	return events
 }
 
 // setAlarm wakes the policy at a time.
 func (b *Batch) setAlarm(at time.Duration) {
 	if b.alarm != nil {
 		b.alarm.Stop()
+	}
+	if b.closed {
+		return
 	}
 	b.alarm = time.AfterFunc(at-time.Since(b.begin), func() { b.report(sched.Event{Kind: sched.Alarm}) })
 }
@@ -141,6 +202,9 @@ func (b *Batch) setAlarm(at time.Duration) {
 func (b *Batch) admit(t *task, d sched.Decision, follow []sched.Event) []sched.Event {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.level > running {
+		return append(follow, sched.Event{Kind: sched.Finish, Job: t.id})
+	}
 	now := time.Now()
 	t.begun = true
 	t.waits.until(now, b)
@@ -149,10 +213,17 @@ func (b *Batch) admit(t *task, d sched.Decision, follow []sched.Event) []sched.E
 	if b.watched() && (len(b.short) > 0 || !b.fits(t)) {
 		t.memory, t.onPlace, t.blocked = true, false, true
 		b.short = append(b.short, t)
-		b.gates.short.set(now, true)
-		t.waits.begin(now, waitMemory)
+		if b.o.Delay > 0 {
+			t.waits.begin(now, waitDelay)
+		} else {
+			b.gates.short.set(now, true)
+			t.waits.begin(now, waitMemory)
+		}
 		b.ringWatch()
 		return append(follow, sched.Event{Kind: sched.Block, Job: t.id}, b.size())
+	}
+	if b.watched() {
+		b.nextStart = now.Add(b.o.Delay)
 	}
 	b.run(t, d)
 	return follow
@@ -160,20 +231,31 @@ func (b *Batch) admit(t *task, d sched.Decision, follow []sched.Event) []sched.E
 
 // run gives a task to the slots. Called with policy and mu held.
 func (b *Batch) run(t *task, d sched.Decision) {
+	if b.o.Delay > 0 && !b.watched() {
+		t.waits.begin(time.Now(), waitDelay) // until next
+	}
+	t.policyBefore = t.waits.sum.Policy
 	t.onPlace, t.slice, t.sliceFrom = true, d.Slice, 0
 	b.runnable = append(b.runnable, t)
 	b.wakeSlot()
 }
 
 // place lets a task that has begun run on. Called with policy held.
-func (b *Batch) place(t *task, d sched.Decision) {
+func (b *Batch) place(t *task, d sched.Decision, follow []sched.Event) []sched.Event {
 	b.mu.Lock()
 	t.waits.until(time.Now(), b)
 	if t.memory {
-		t.memory, t.granted, t.blocked = false, false, false
-		b.run(t, d)
+		if b.level > running {
+			follow = append(follow, b.takeBack(t))
+		} else {
+			t.memory, t.granted, t.blocked = false, false, false
+			b.run(t, d)
+		}
 		b.mu.Unlock()
-		return
+		return follow
+	}
+	if l, ok := b.o.Policy.(sched.Leveler); ok {
+		b.noteLevel(t, l)
 	}
 	was := t.wanted
 	t.onPlace, t.blocked, t.paused, t.still = true, false, false, false
@@ -186,6 +268,8 @@ func (b *Batch) place(t *task, d sched.Decision) {
 	if proc != nil && was.paused && !held {
 		proc.Resume()
 	}
+	b.ringWatch() // it may have looked while nothing moved
+	return follow
 }
 
 // pause takes a task from its place. Called with policy held.
@@ -198,37 +282,47 @@ func (b *Batch) pause(t *task, why sched.Cause, follow []sched.Event) []sched.Ev
 	t.waits.begin(time.Now(), waitPolicy)
 	t.pauses++
 	proc, held := t.proc, b.held
+	if proc != nil && held {
+		t.still = true // as everything does now
+		b.trace(t, sched.Held, why)
+	}
 	b.mu.Unlock()
 	if proc == nil || held {
-		return follow // nowRuns looks at the flag; what is held stands still already
+		return follow // without a process: nowRuns looks at the flag
 	}
-	took, cpu := b.stopStill(t, proc)
+	cost, cpu := b.stopStill(t, proc)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.trace(t, sched.Held, why)
-	return append(follow, sched.Event{Kind: sched.Paused, Job: t.id, CPU: cpu, Cost: 2 * took})
+	return append(follow, sched.Event{Kind: sched.Paused, Job: t.id, CPU: cpu, Cost: cost})
 }
 
-// stopStill pauses a process and reads the CPU time that it has used; the cost of
-// resuming it, which nobody waits for, is taken to be the same. An error means that the
-// tree runs on, and is paused by a later look, or that it has ended. Called with policy
-// held.
-func (b *Batch) stopStill(t *task, p Running) (took, cpu time.Duration) {
+// stopStill pauses a process and reads the CPU time that it has used. The cost is that of
+// pausing and resuming it, which nobody waits for and is taken to be the same; it is 0 if
+// the tree runs on, to be paused by a later look, or has ended. Called with policy held.
+func (b *Batch) stopStill(t *task, p Running) (cost, cpu time.Duration) {
 	begin := time.Now()
 	err := hold(p, true)
-	took = time.Since(begin)
+	took := time.Since(begin)
 	a, lerr := p.Look(true)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	t.still = err == nil
+	if t.still = err == nil; t.still {
+		t.retry, cost = 0, 2*took
+	} else {
+		t.retry = min(max(2*t.retry, retryPause), retryMost)
+		t.retryAt = time.Now().Add(t.retry)
+	}
 	if lerr == nil {
 		t.look.cpu, t.look.memory = max(t.look.cpu, a.CPU), a.Memory
+		t.look.most = max(t.look.most, a.Memory)
 	}
-	return took, t.look.cpu
+	return cost, t.look.cpu
 }
 
-// holdBack pauses those that woke up and were given no place. Called with policy held.
-func (b *Batch) holdBack(events []sched.Event) {
+// holdBack pauses those that woke up and were given no place, and adds what follows. Called
+// with policy held.
+func (b *Batch) holdBack(events, follow []sched.Event) []sched.Event {
 	for _, e := range events {
 		if e.Kind != sched.Wake {
 			continue
@@ -242,8 +336,9 @@ func (b *Batch) holdBack(events []sched.Event) {
 		b.mu.Lock()
 		t.blocked = false
 		b.mu.Unlock()
-		b.pause(t, sched.WaitOver, nil)
+		follow = b.pause(t, sched.WaitOver, follow)
 	}
+	return follow
 }
 
 // hold pauses or resumes. An error means that the tree runs on, or has ended.
@@ -314,8 +409,8 @@ func (b *Batch) holdAll(pause bool) {
 		b.over.Wait()
 	}
 	var procs []Running
-	for _, t := range b.tasks {
-		if t.proc != nil && !t.paused { // what the policy paused stays so
+	for t := range b.begun {
+		if t.proc != nil && (!t.paused || pause && !t.still) { // what the policy paused stays so
 			procs = append(procs, t.proc)
 		}
 	}

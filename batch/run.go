@@ -135,12 +135,13 @@ func (b *Batch) pauseNow(t *task, p Running) {
 	b.policy.Lock()
 	defer b.policy.Unlock()
 	b.mu.Lock()
-	wanted := t.paused && t.proc == p && !b.held
+	wanted := t.paused && t.proc == p
 	if wanted {
 		b.trace(t, sched.Held, sched.Preempted)
 	}
+	held := b.held // then it stands still, and the watcher sees to it afterwards
 	b.mu.Unlock()
-	if wanted {
+	if wanted && !held {
 		b.stopStill(t, p)
 	}
 }

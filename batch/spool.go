@@ -86,12 +86,17 @@ type spooledHead struct {
 	Tag          []byte
 	Report       Report
 	Wait         int64
+	Waits        Waits
+	Blocked      time.Duration
+	Resident     int64
+	Expect       Expectation
 	Err          string
 }
 
 // put appends a result and returns its offset.
 func (s *spool) put(r *Result) (int64, error) {
-	h := spooledHead{Seq: r.Seq, Slot: r.Slot, Try: r.Try, Command: []byte(r.Command), Dir: []byte(r.Dir), Tag: []byte(r.Tag), Report: r.Report, Wait: int64(r.Wait)}
+	h := spooledHead{Seq: r.Seq, Slot: r.Slot, Try: r.Try, Command: []byte(r.Command), Dir: []byte(r.Dir), Tag: []byte(r.Tag), Report: r.Report, Wait: int64(r.Wait),
+		Waits: r.Waits, Blocked: r.Blocked, Resident: r.Resident, Expect: r.Expect}
 	for _, v := range r.Values {
 		h.Values = append(h.Values, []byte(v))
 	}
@@ -176,7 +181,7 @@ func (s *spool) get(offset int64) (*Result, error) {
 		return nil, errSpool
 	}
 	r := &Result{Seq: h.Seq, Slot: h.Slot, Try: h.Try, Command: string(h.Command), Dir: string(h.Dir), Tag: string(h.Tag), Report: h.Report}
-	r.Wait = time.Duration(h.Wait)
+	r.Wait, r.Waits, r.Blocked, r.Resident, r.Expect = time.Duration(h.Wait), h.Waits, h.Blocked, h.Resident, h.Expect
 	for _, v := range h.Values {
 		r.Values = append(r.Values, string(v))
 	}

@@ -45,13 +45,23 @@ func (e *expected) done(j *Job, r *Result, sum *Summary) {
 	}
 }
 
+// ran is how long a task has run so far, without the time that the policy paused it. Called
+// with mu held.
+func (t *task) ran(now time.Time) time.Duration {
+	paused := t.waits.sum.Policy - t.policyBefore
+	if t.paused && !t.waits.since.IsZero() {
+		paused += now.Sub(t.waits.since)
+	}
+	return max(now.Sub(t.taken)-paused, 0)
+}
+
 // remaining is how long the jobs of which something is known will still run. Called with
 // mu held.
 func (b *Batch) remaining(now time.Time) time.Duration {
 	left := b.expected.left
 	for t := range b.begun {
 		if t.proc != nil {
-			left -= min(t.job.Expect.Wall, now.Sub(t.taken)-t.waits.sum.Policy)
+			left -= min(t.job.Expect.Wall, t.ran(now))
 		}
 	}
 	if b.sum.Expected > 0 {
@@ -150,13 +160,21 @@ func (b *Batch) Waiting(limit int) ([]WaitingJob, map[Wait]int) {
 // MaxOutcomes bounds Summary.Outcomes.
 const MaxOutcomes = 200_000
 
+// peakSampled is the Report.PeakSource of what was sampled. What a cgroup counts has the files in
+// it that the kernel keeps in memory, which are free as soon as somebody needs it.
+const peakSampled = "sampled"
+
 // account fills in what the scheduling of a job came to, in its last try. Called with mu
 // held.
 func (b *Batch) account(t *task, r *Result) {
 	now := time.Now()
 	t.waits.until(now, b)
-	if t.blocked {
-		t.look.blockedTime += now.Sub(t.look.blockedAt)
+	t.look.unblock(now)
+	switch {
+	case t.look.most > 0:
+		r.Resident = t.look.most
+	case r.PeakSource == peakSampled:
+		r.Resident = r.PeakMemory
 	}
 	r.Waits, r.Blocked, r.Expect = t.waits.sum, min(t.look.blockedTime, max(r.Runtime(), 0)), t.job.Expect
 }
@@ -165,8 +183,8 @@ func (b *Batch) account(t *task, r *Result) {
 func (b *Batch) ends(t *task, r *Result, final bool) {
 	delete(b.begun, t)
 	b.gates.full.set(time.Now(), b.crowded())
-	if r.OK() && r.PeakMemory > 0 {
-		b.peaks.sum += r.PeakMemory
+	if r.OK() && r.Resident > 0 {
+		b.peaks.sum += r.Resident
 		b.peaks.n++
 	}
 	if r.OK() && t.job.Template != nil {
@@ -182,7 +200,8 @@ func (b *Batch) ends(t *task, r *Result, final bool) {
 	if final {
 		b.expected.done(&t.job, r, &b.sum)
 	}
-	if final && b.o.Measure && len(b.sum.Outcomes) < MaxOutcomes && !t.first.IsZero() {
+	whole := t.try == 1 && (r.Reason == Exited || r.Reason == Signaled)
+	if final && whole && b.o.Measure && len(b.sum.Outcomes) < MaxOutcomes && !t.first.IsZero() {
 		b.sum.Outcomes = append(b.sum.Outcomes, sched.Outcome{
 			Name: strconv.Itoa(t.seq), Arrive: t.arrived.Sub(b.begin), First: t.first.Sub(b.begin), End: r.End.Sub(b.begin),
 			CPU: max(r.Runtime()-r.Blocked, 0), Blocked: r.Blocked, Waiting: r.Waits.All(), Preemptions: t.pauses,

@@ -10,15 +10,16 @@ const (
 	WaitCPU     Wait = "cpu"      // all places are taken
 	WaitPolicy  Wait = "policy"   // an earlier one under the policy has its place, or must end first
 	WaitMemory  Wait = "memory"   // there is not enough for one more
+	WaitDelay   Wait = "delay"    // the least time between two starts
 	WaitBackOff Wait = "back-off" // it failed, and is tried again later
 	WaitHalt    Wait = "halt"     // the batch is being stopped: it will not run
 )
 
 // Waits are the times that a job waited, by what for.
-type Waits struct{ CPU, Policy, Memory, BackOff time.Duration }
+type Waits struct{ CPU, Policy, Memory, Delay, BackOff time.Duration }
 
 // All is their sum.
-func (w Waits) All() time.Duration { return w.CPU + w.Policy + w.Memory + w.BackOff }
+func (w Waits) All() time.Duration { return w.CPU + w.Policy + w.Memory + w.Delay + w.BackOff }
 
 // waiter adds up what a task waits for. Guarded by Batch.mu.
 //
@@ -38,6 +39,7 @@ const (
 	waitStart waitKind = iota // it has not begun: the gates know
 	waitPolicy
 	waitMemory
+	waitDelay
 	waitBackOff
 )
 
@@ -85,6 +87,8 @@ func (w *waiter) until(now time.Time, b *Batch) {
 		w.sum.Policy += d
 	case waitMemory:
 		w.sum.Memory += d
+	case waitDelay:
+		w.sum.Delay += d
 	case waitBackOff:
 		w.sum.BackOff += d
 	case waitStart:
@@ -106,6 +110,8 @@ func (b *Batch) waitsFor(t *task) Wait {
 	switch {
 	case b.level > running && t.proc == nil && t.slot == 0:
 		return WaitHalt
+	case t.waits.what == waitDelay && !t.waits.since.IsZero() || !t.begun && len(b.short) > 0 && b.o.Delay > 0:
+		return WaitDelay
 	case t.memory || !t.begun && len(b.short) > 0:
 		return WaitMemory
 	case t.paused || !t.begun && b.crowded():

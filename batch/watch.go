@@ -2,6 +2,7 @@ package batch
 
 import (
 	"cmp"
+	"sync"
 	"time"
 
 	"github.com/brood-go/brood/internal/cgroup"
@@ -19,17 +20,21 @@ import (
 // does a little: its state stays what it was.
 
 const (
-	lookEvery = 10 * time.Millisecond
-	lookShare = 25 // one part in so many
-	idleShare = 10 // less than one part in so many of a CPU: it waits
-	busyShare = 3  // more than one part in so many: it computes
-	memEvery  = 100 * time.Millisecond
+	lookEvery  = 10 * time.Millisecond
+	lookShare  = 25                     // one part in so many
+	idleShare  = 10                     // less than one part in so many of a CPU: it waits
+	busyShare  = 3                      // more than one part in so many: it computes
+	lookAtMost = 250 * time.Millisecond // between two looks
+	memEvery   = 100 * time.Millisecond
+	retryPause = 100 * time.Millisecond // first time until a pause is tried again; doubled each time
+	retryMost  = 5 * time.Second
 )
 
 // looked is what is known of a task's process tree.
 type looked struct {
 	cpu         time.Duration
 	memory      int64 // resident
+	most        int64 // of it, so far
 	at, memAt   time.Time
 	idle, busy  int // looks in a row
 	blockedAt   time.Time
@@ -46,7 +51,15 @@ type pace struct{ last time.Duration }
 func (p *pace) next(cost time.Duration) time.Duration {
 	least := min(cost, p.last)
 	p.last = cost
-	return max(lookEvery, lookShare*least)
+	return min(max(lookEvery, lookShare*least), lookAtMost)
+}
+
+// unblock ends the time that the task is blocked, if it is.
+func (l *looked) unblock(now time.Time) {
+	if !l.blockedAt.IsZero() {
+		l.blockedTime += now.Sub(l.blockedAt)
+		l.blockedAt = time.Time{}
+	}
 }
 
 // watchTrees looks until the batch ends.
@@ -60,9 +73,7 @@ func (b *Batch) watchTrees() {
 		case <-b.watchEnd:
 			return
 		}
-		begin := time.Now()
-		seen := b.lookAround()
-		cost := time.Since(begin)
+		seen, cost := b.lookAround()
 		if seen == 0 {
 			// Nothing moves; who starts something rings.
 			select {
@@ -96,8 +107,8 @@ type seen struct {
 }
 
 // lookAround looks at all that moves, and tells the policy. It returns how many tasks
-// there are to be looked at again.
-func (b *Batch) lookAround() int {
+// there are to be looked at again, and what looking took, without waiting for others.
+func (b *Batch) lookAround() (n int, cost time.Duration) {
 	b.mu.Lock()
 	var all []seen
 	now := time.Now()
@@ -110,12 +121,13 @@ func (b *Batch) lookAround() int {
 	}
 	b.mu.Unlock()
 	if held {
-		return len(all) + 1
+		return len(all) + 1, 0
 	}
 	for i := range all {
 		s := &all[i]
 		s.a, s.err = s.proc.Look(s.memory)
 	}
+	cost = time.Since(now)
 
 	b.policy.Lock()
 	defer b.policy.Unlock()
@@ -127,7 +139,7 @@ func (b *Batch) lookAround() int {
 			continue
 		}
 		if s.t.paused {
-			if !s.t.still {
+			if !s.t.still && now.After(s.t.retryAt) {
 				restless = append(restless, s)
 			}
 			continue
@@ -136,14 +148,16 @@ func (b *Batch) lookAround() int {
 	}
 	events = b.memoryFreed(events)
 	b.mu.Unlock()
+	var tries sync.WaitGroup
 	for _, s := range restless {
-		b.stopStill(s.t, s.proc)
+		tries.Go(func() { b.stopStill(s.t, s.proc) })
 	}
+	tries.Wait()
 	b.tell(events)
 	if waits {
-		return len(all) + 1
+		return len(all) + 1, cost
 	}
-	return len(all)
+	return len(all), cost
 }
 
 // judge books a look at a task and adds what the policy must know. Called with policy
@@ -155,6 +169,7 @@ func (b *Batch) judge(t *task, a Activity, now time.Time, events []sched.Event) 
 	l.cpu, l.at = max(l.cpu, a.CPU), now
 	if a.Memory > 0 {
 		l.memory, l.memAt = a.Memory, now
+		l.most = max(l.most, a.Memory)
 	}
 	switch {
 	case first:
@@ -176,7 +191,7 @@ func (b *Batch) judge(t *task, a Activity, now time.Time, events []sched.Event) 
 		b.trace(t, sched.Blocked, sched.Waits)
 		return append(events, sched.Event{Kind: sched.Block, Job: t.id, CPU: l.cpu})
 	case t.blocked && !t.memory && l.busy >= 2:
-		l.blockedTime += now.Sub(l.blockedAt)
+		l.unblock(now)
 		return append(events, sched.Event{Kind: sched.Wake, Job: t.id, CPU: l.cpu})
 	}
 	return events
@@ -197,14 +212,17 @@ func (b *Batch) usualMemory() int64 {
 	return sum / max(n, 1)
 }
 
-// fits reports whether one more task fits into memory beside all that have begun, when
-// those have grown to what they are expected to take. One alone always may. Called with
-// mu held.
+// fits reports whether a task may begin: it is due, with Options.Delay, and fits into
+// memory beside all that have begun, when those have grown to what they are expected to
+// take. One alone always fits. Called with mu held.
 func (b *Batch) fits(t *task) bool {
-	if !b.others(t) {
+	now := time.Now()
+	if b.o.Delay > 0 && now.Before(b.nextStart) {
+		return false
+	}
+	if b.o.MemFree == 0 || !b.others(t) {
 		return true
 	}
-	now := time.Now()
 	if now.Sub(b.memoryAt) > lookEvery {
 		free, err := b.available()
 		if err != nil {
@@ -241,6 +259,7 @@ func (b *Batch) memoryFreed(events []sched.Event) []sched.Event {
 		t := b.short[0]
 		b.short = b.short[1:]
 		t.granted = true
+		b.nextStart = time.Now().Add(b.o.Delay)
 		events = append(events, sched.Event{Kind: sched.Wake, Job: t.id})
 	}
 	if n > 0 && len(b.short) == 0 {

@@ -14,9 +14,9 @@ func TestPace(t *testing.T) {
 		{20 * ms, lookEvery}, // interrupted
 		{ms / 10, lookEvery},
 		{20 * ms, lookEvery}, // many trees have come
-		{20 * ms, 500 * ms},
-		{30 * ms, 500 * ms},
-		{30 * ms, 750 * ms},
+		{8 * ms, 200 * ms},
+		{30 * ms, 200 * ms},
+		{30 * ms, lookAtMost},
 		{ms / 10, lookEvery}, // they are gone
 	} {
 		if got := p.next(step.cost); got != step.next {
