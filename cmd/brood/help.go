@@ -61,10 +61,13 @@ Job log
 
 Scheduling (jobs are paused and resumed so that as many compute at once as -j says)
       --policy POLICY      fcfs, sjf (shortest first), lpt (longest first), rr, mlfq, srpt
-      --priority COLUMN    jobs with a higher number there first: 2, or {2}
+      --priority COLUMN    jobs with a higher number there first: 2, or {2}; each minute
+                           of waiting counts as one more
       --degree N           jobs with a process at once, computing or not (-j and 64)
       --slice DURATION     CPU time of a turn of rr and mlfq (at least 100ms)
-      --no-preempt[=REGEXP]  never pause jobs (whose command matches)
+      --patience DURATION  after so long a wait sjf, lpt and srpt take a job whatever its
+                           length: for an input that never ends
+      --no-preempt[=REGEX] never pause jobs (whose command matches)
       --memfree SIZE       start a job only if so much memory stays free (a twentieth)
       --no-history         neither use nor record what jobs cost (see brood history)
 

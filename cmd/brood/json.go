@@ -43,6 +43,7 @@ type description struct {
 	System       float64   `json:"system_s"`
 	PeakMemory   int64     `json:"peak_memory"`
 	PeakSource   string    `json:"peak_source"`
+	Resident     int64     `json:"resident_memory"`
 	Left         int       `json:"left"`
 }
 
@@ -58,6 +59,7 @@ type waits struct {
 	CPU     float64 `json:"cpu"`
 	Policy  float64 `json:"policy"`
 	Memory  float64 `json:"memory"`
+	Delay   float64 `json:"delay"`
 	BackOff float64 `json:"back_off"`
 }
 
@@ -67,9 +69,9 @@ func describe(r *batch.Result) description {
 		Seq: r.Seq, Slot: r.Slot, Try: r.Try, Command: r.Command, Values: r.Values, Dir: r.Dir,
 		OK: r.OK(), ExitCode: r.ExitCode, Signal: int(r.Signal), Reason: string(r.Reason), PID: r.PID,
 		Start: r.Start, End: r.End, Wait: r.Wait.Seconds(), Blocked: r.Blocked.Seconds(),
-		Waits: waits{r.Waits.CPU.Seconds(), r.Waits.Policy.Seconds(), r.Waits.Memory.Seconds(), r.Waits.BackOff.Seconds()}, Run: r.Runtime().Seconds(), Paused: r.Paused.Seconds(),
+		Waits: waits{r.Waits.CPU.Seconds(), r.Waits.Policy.Seconds(), r.Waits.Memory.Seconds(), r.Waits.Delay.Seconds(), r.Waits.BackOff.Seconds()}, Run: r.Runtime().Seconds(), Paused: r.Paused.Seconds(),
 		User: r.User.Seconds(), System: r.System.Seconds(),
-		PeakMemory: r.PeakMemory, PeakSource: r.PeakSource, Left: r.Left,
+		PeakMemory: r.PeakMemory, PeakSource: r.PeakSource, Resident: r.Resident, Left: r.Left,
 	}
 	if e := r.Expect; e != (batch.Expectation{}) {
 		d.Expect = &expects{e.Wall.Seconds(), e.CPU.Seconds(), e.Memory}

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -18,16 +20,16 @@ import (
 type policyFlags struct {
 	policy, priority, noPreempt, memFree string
 	degree                               int
-	slice                                duration
+	slice, patience                      duration
+	known                                atomic.Int64 // jobs of which earlier runs tell
 
 	rank  *batch.Template // --priority
 	fixed *regexp.Regexp  // --no-preempt
 }
 
-// Defaults of the command's own: an endless input must not starve a job, and what a
-// desktop needs stays free.
+// Defaults of the command's own: an endless input must not starve a job of low priority, and
+// what a desktop needs stays free.
 const (
-	patience       = time.Hour
 	ageing         = time.Minute
 	extraProcesses = 64 // the degree is that many more than -j
 	freePart       = 20 // one part in so many of the memory
@@ -37,6 +39,7 @@ func (f *policyFlags) define(fl *pflag.FlagSet) {
 	fl.StringVar(&f.policy, "policy", "", "")
 	fl.IntVar(&f.degree, "degree", 0, "")
 	fl.Var(&f.slice, "slice", "")
+	fl.Var(&f.patience, "patience", "")
 	fl.StringVar(&f.priority, "priority", "", "")
 	fl.StringVar(&f.noPreempt, "no-preempt", "", "")
 	fl.Lookup("no-preempt").NoOptDefVal = "^"
@@ -68,8 +71,12 @@ func (f *policyFlags) set(o *batch.Options, tty bool) (err error) {
 		return fmt.Errorf("--degree %d: it is how many jobs may have a process at once: use at least 1", f.degree)
 	case f.degree > batch.Unlimited:
 		return fmt.Errorf("--degree %d is more than the %d processes that one brood can supervise", f.degree, batch.Unlimited)
-	case !f.asked() && f.slice.Duration > 0:
+	case f.slice.given && f.slice.Duration < time.Millisecond:
+		return fmt.Errorf("--slice %s: a turn takes at least a millisecond: a pause alone takes as long", f.slice.Duration)
+	case !f.asked() && f.slice.given:
 		return errors.New("--slice is the time of a turn: add --policy rr or mlfq")
+	case !f.asked() && f.patience.given:
+		return errors.New("--patience is how long a job waits for shorter or longer ones: add --policy sjf, lpt or srpt")
 	case !f.asked() && f.noPreempt != "":
 		return errors.New("--no-preempt keeps a policy from pausing jobs: add --policy, or leave it away")
 	case !f.asked():
@@ -82,6 +89,9 @@ func (f *policyFlags) set(o *batch.Options, tty bool) (err error) {
 	}
 	o.Measure = true
 	o.Degree = f.degree
+	if takesTurns(o.Policy) && f.degree > 0 && f.degree <= o.Slots {
+		return fmt.Errorf("--degree %d with -j %d leaves nothing to take turns with: use more than -j, or leave it away", f.degree, o.Slots)
+	}
 	if o.Degree == 0 {
 		o.Degree = min(o.Slots+extraProcesses, batch.Unlimited)
 	}
@@ -124,13 +134,14 @@ func (f *policyFlags) newPolicy() (sched.Policy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--policy %s: use one of %s", name, strings.Join(sched.Names, ", "))
 	}
+	patient := false
 	switch p := p.(type) {
 	case *sched.SJF:
-		p.Patience = patience
+		p.Patience, patient = f.patience.Duration, true
 	case *sched.LPT:
-		p.Patience = patience
+		p.Patience, patient = f.patience.Duration, true
 	case *sched.SRPT: // what is expected comes from the history
-		p.Clairvoyant, p.Patience = false, patience
+		p.Clairvoyant, p.Patience, patient = false, f.patience.Duration, true
 	case *sched.Priority:
 		p.Ageing = ageing
 		if f.priority == "" {
@@ -138,26 +149,51 @@ func (f *policyFlags) newPolicy() (sched.Policy, error) {
 		}
 	case *sched.RR:
 		p.Slice = f.slice.Duration
-		return p, nil
 	case *sched.MLFQ:
-		if f.slice.Duration > 0 {
+		if f.slice.given {
 			p.Levels = make([]sched.Level, 3)
 			for i := range p.Levels {
 				p.Levels[i].Slice = f.slice.Duration
 			}
 		}
-		return p, nil
 	}
-	if f.slice.Duration > 0 {
+	if f.slice.given && !takesTurns(p) {
 		return nil, fmt.Errorf("--slice is the time of a turn, and %s has none: use --policy rr or mlfq", name)
+	}
+	if f.patience.given && !patient {
+		return nil, fmt.Errorf("--patience is how long a job waits for shorter or longer ones, and with %s it does not: use --policy sjf, lpt or srpt", name)
 	}
 	return p, nil
 }
 
+// takesTurns reports whether a policy gives slices.
+func takesTurns(p sched.Policy) bool {
+	switch p.(type) {
+	case *sched.RR, *sched.MLFQ:
+		return true
+	}
+	return false
+}
+
+// byLength reports whether a policy orders by what is known of the jobs' lengths.
+func byLength(p sched.Policy) bool {
+	switch p.(type) {
+	case *sched.SJF, *sched.LPT, *sched.SRPT:
+		return true
+	}
+	return false
+}
+
+// wantsHistory reports whether it matters what earlier runs tell.
+func (f *runFlags) wantsHistory() bool { return f.asked() || f.eta || f.bar || f.jsonOut }
+
 // mark fills in what the policy is told of a job.
 func (f *runFlags) mark(j *batch.Job, seq int) error {
-	if f.asked() || f.eta || f.bar || f.jsonOut {
+	if f.wantsHistory() {
 		e, _ := f.openHistory().Estimate(j.Values)
+		if e.CPU > 0 {
+			f.known.Add(1)
+		}
 		j.Expect = batch.Expectation{Wall: e.Wall, CPU: e.CPU, Memory: e.Memory}
 	}
 	if f.rank != nil {
@@ -175,15 +211,16 @@ func (f *runFlags) mark(j *batch.Job, seq int) error {
 		if j.Template != nil {
 			cmd, _ = j.Template.Expand(j.Values, seq, 1) // what is wrong is said when it runs
 		}
-		j.NoPause = f.fixed.MatchString(cmd.Text + strings.Join(cmd.Argv, " "))
+		j.NoPause = f.fixed.MatchString(cmp.Or(cmd.Text, strings.Join(cmd.Argv, " ")))
 	}
 	return nil
 }
 
 // bought says what the policy did for the jobs, and what first come, first served would
-// have done for the same ones, by the simulator. Empty if nothing can be said.
-func bought(sum batch.Summary, p sched.Policy, slots int) string {
-	if p == nil || len(sum.Outcomes) == 0 {
+// have done for the same ones, by the simulator. Empty if nothing can be said: a batch that
+// was stopped has run those first that the policy likes.
+func (f *policyFlags) bought(sum batch.Summary, p sched.Policy, slots int) string {
+	if p == nil || len(sum.Outcomes) == 0 || sum.NotRun > 0 || sum.Halted {
 		return ""
 	}
 	w := make(sched.Workload, len(sum.Outcomes))
@@ -198,8 +235,11 @@ func bought(sum batch.Summary, p sched.Policy, slots int) string {
 	var all strings.Builder
 	fmt.Fprintf(&all, "%s: mean response %s, mean turnaround %s; first come, first served on %s would have given %s and %s",
 		p, short(own.Response.Mean), short(own.Turnaround.Mean), count(slots, "slot"), short(r.Summary.Response.Mean), short(r.Summary.Turnaround.Mean))
-	if len(sum.Outcomes) < sum.Done {
-		fmt.Fprintf(&all, " (of the first %s)", count(len(sum.Outcomes), "job"))
+	if n := len(sum.Outcomes); n < sum.Done {
+		fmt.Fprintf(&all, " (of the %d jobs of %d that ended by themselves at the first try)", n, sum.Done)
+	}
+	if byLength(p) && f.known.Load() == 0 {
+		all.WriteString("; nothing was known of the jobs' lengths: the next run of the same commands will know")
 	}
 	return all.String()
 }

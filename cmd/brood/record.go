@@ -92,11 +92,11 @@ func (r *recorder) add(res *batch.Result) {
 		}
 	}
 	if res.OK() {
-		n = r.history.Add(res.Values, history.Measure{Wall: res.Runtime(), CPU: res.User + res.System, Memory: res.PeakMemory})
+		n = r.history.Add(res.Values, history.Measure{Wall: res.Runtime(), CPU: res.User + res.System, Memory: res.Resident})
 	}
 	r.results++
 	s := r.batch.Stats()
-	last := s.InputDone && !s.Stopping && r.results == s.Jobs-s.Skipped
+	last := s.InputDone && !s.Stopping && r.results == s.Jobs
 	if last && s.Skipped == 0 {
 		r.history.Ended(history.Batch{Jobs: r.results, Wall: s.Wall})
 	}

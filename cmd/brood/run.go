@@ -167,6 +167,9 @@ func (f *runFlags) run(args []string) error {
 		return f.printCommands(jobs, o)
 	}
 	jobs = f.marked(jobs)
+	if f.wantsHistory() {
+		f.sayHistory(f.openHistory().Load()) // a damaged one is set aside only once
+	}
 	out := &printer{flags: f, json: f.jsonOut}
 	if f.results != "" {
 		if out.results, err = newResults(f.results); err != nil {
@@ -192,7 +195,7 @@ func (f *runFlags) run(args []string) error {
 	sum, err := b.Each(context.Background(), jobs, out.deliver)
 	sig.stop()
 	historyErr := out.recorder.end()
-	out.progress.end(sum, bought(sum, o.Policy, o.Slots))
+	out.progress.end(sum, f.bought(sum, o.Policy, o.Slots))
 	f.sayHistory(historyErr)
 	traceErr := out.tracer.write(sum.Wall)
 	if err == nil {
@@ -325,6 +328,9 @@ func (f *runFlags) marked(jobs iter.Seq2[batch.Job, error]) iter.Seq2[batch.Job,
 func (f *runFlags) failedJobs(args []string) (iter.Seq2[batch.Job, error], error) {
 	if f.jobLog == "" {
 		return nil, errors.New("--retry-failed takes the commands from the job log: say which with --joblog FILE")
+	}
+	if f.rank != nil {
+		return nil, errors.New("--retry-failed takes whole commands from the job log, without columns: leave --priority away")
 	}
 	if len(args) > 0 {
 		return nil, fmt.Errorf("--retry-failed takes the commands from the job log: leave %q away, or use --resume-failed", args[0])

@@ -168,6 +168,7 @@ var waitWords = map[batch.Wait]string{
 	batch.WaitCPU:     "a CPU",
 	batch.WaitPolicy:  "an earlier one",
 	batch.WaitMemory:  "memory",
+	batch.WaitDelay:   "its time, after --delay",
 	batch.WaitBackOff: "its next try",
 	batch.WaitHalt:    "nothing: no more jobs are started",
 }

@@ -191,6 +191,20 @@ func (r *simRun) prepare(stdin io.Reader) (err error) {
 	case r.width < 0 || r.width > 10_000:
 		return fmt.Errorf("--width %d: use 20 to 10000 columns", r.width)
 	}
+	for _, x := range []struct {
+		flag  string
+		given bool
+		of    []string
+	}{
+		{"slice", r.slice.given, []string{"rr", "mlfq"}},
+		{"boost", r.boost.given, []string{"mlfq"}},
+		{"allotments", r.allotments != "", []string{"mlfq"}},
+		{"patience", r.patience.given, []string{"sjf", "lpt", "srpt"}},
+	} {
+		if x.given && !slices.ContainsFunc(r.policy, func(name string) bool { return slices.Contains(x.of, strings.ToLower(name)) }) {
+			return fmt.Errorf("--%s is for %s, which --policy does not name: leave it away", x.flag, strings.Join(x.of, ", "))
+		}
+	}
 	r.machine = sched.Machine{Degree: r.degree, Switch: r.cost.Duration}
 	var ok bool
 	if r.machine.Expect, ok = map[string]sched.Expectations{"exact": sched.Exact, "given": sched.Given, "nothing": sched.Nothing}[r.expect]; !ok {

@@ -12,7 +12,10 @@ import (
 
 // duration is a flag that takes 30, 1.5, 30s, 1m30s, 2h or 1d: a plain number
 // is seconds, as in GNU parallel.
-type duration struct{ time.Duration }
+type duration struct {
+	time.Duration
+	given bool
+}
 
 // String implements pflag.Value.
 func (d *duration) String() string { return d.Duration.String() }
@@ -26,7 +29,7 @@ func (d *duration) Set(s string) error {
 	if err != nil || v < 0 {
 		return fmt.Errorf("%q is no duration: use seconds, or units as in 30s, 1m30s, 2h, 1d", s)
 	}
-	d.Duration = v
+	d.Duration, d.given = v, true
 	return nil
 }
 
