@@ -3,6 +3,7 @@ package child
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -13,6 +14,9 @@ import (
 // its memory too, where pages that several processes share count for each. The
 // tree is still looked at while it is being stopped, because it still uses time;
 // once it has ended, the error is ErrEnded. Any goroutine may call it at any time.
+//
+// A tree whose processes are all dead has ended, although nobody has reaped them yet: on a
+// busy machine that takes a while, in which it waits for nothing.
 //
 // A thread that waits for the disk or in vfork counts as waiting, and so does all
 // of a tree that is paused. The kernel brings a running thread's time up to date
@@ -28,6 +32,9 @@ func (p *Proc) Look(memory bool) (Activity, error) {
 	}
 	family := p.family()
 	a := Activity{CPU: p.used(family)}
+	if !slices.ContainsFunc(family, member.alive) {
+		return a, ErrEnded
+	}
 	for i := range family {
 		m := &family[i]
 		a.Runnable = a.Runnable || m.runnable()
@@ -217,6 +224,10 @@ func (m *member) children() (pids []int) {
 	})
 	return pids
 }
+
+// alive reports whether the process is more than an entry in the system's table. The first
+// thread is a zombie, too, when it has ended before the others.
+func (m member) alive() bool { return m.state != 'Z' || m.threads > 1 }
 
 // runnable reports whether a thread of the process runs or wants to.
 func (m *member) runnable() (found bool) {

@@ -332,3 +332,24 @@ func BenchmarkLook(b *testing.B) {
 		}
 	}
 }
+
+// Who has ended and was not reaped yet does not wait for anything.
+func TestZombiesAreNotAlive(t *testing.T) {
+	p, err := os.StartProcess("/bin/true", []string{"true"}, &os.ProcAttr{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Wait()
+	var info unix.Siginfo
+	if err := unix.Waitid(unix.P_PID, p.Pid, &info, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
+	zombie, err := readMember(p.Pid)
+	if err != nil || zombie.alive() {
+		t.Errorf("a zombie: %+v, %v", zombie, err)
+	}
+	self, err := readMember(os.Getpid())
+	if err != nil || !self.alive() {
+		t.Errorf("this process: %+v, %v", self, err)
+	}
+}
