@@ -2,6 +2,7 @@ package batch
 
 import (
 	"cmp"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,16 +43,19 @@ type looked struct {
 }
 
 // pace is how often the watcher looks.
-type pace struct{ last time.Duration }
+type pace struct {
+	last [8]time.Duration // what looks took, in a ring
+	n    int
+}
 
 // next is the time until the next look, after one that took so long. Time is the clock's:
-// on a busy machine a look that costs a tenth of a millisecond takes 20 when somebody else
-// gets the CPU in the middle of it. So what counts is the cheaper one of two looks in a
-// row. Else the watcher would be away for half a second, and see nothing of a shorter wait.
-func (p *pace) next(cost time.Duration) time.Duration {
-	least := min(cost, p.last)
-	p.last = cost
-	return min(max(lookEvery, lookShare*least), lookAtMost)
+// on a busy machine a look that costs a tenth of a millisecond takes 20 or 100 when others
+// get the CPU in the middle of it. So what counts is the cheapest of the last ones. Else
+// the watcher would be away for seconds, and see nothing of what is shorter.
+func (p *pace) next(took time.Duration) time.Duration {
+	p.last[p.n%len(p.last)] = took
+	p.n++
+	return min(max(lookEvery, lookShare*slices.Min(p.last[:])), lookAtMost)
 }
 
 // unblock ends the time that the task is blocked, if it is.

@@ -5,22 +5,29 @@ import (
 	"time"
 )
 
-// Looks that cost much are rare; one that was interrupted is not followed by a long absence.
+// Looks that cost much are rare; some that were interrupted are not followed by a long
+// absence.
 func TestPace(t *testing.T) {
 	const ms = time.Millisecond
 	var p pace
-	for i, step := range []struct{ cost, next time.Duration }{
-		{ms / 10, lookEvery},
-		{20 * ms, lookEvery}, // interrupted
-		{ms / 10, lookEvery},
-		{20 * ms, lookEvery}, // many trees have come
-		{8 * ms, 200 * ms},
-		{30 * ms, 200 * ms},
-		{30 * ms, lookAtMost},
-		{ms / 10, lookEvery}, // they are gone
-	} {
-		if got := p.next(step.cost); got != step.next {
-			t.Errorf("look %d took %v: the next one after %v, want %v", i+1, step.cost, got, step.next)
+	looks := func(n int, took, last time.Duration) {
+		t.Helper()
+		for i := range n {
+			want := lookEvery
+			if i == n-1 {
+				want = last
+			}
+			if got := p.next(took); got != want {
+				t.Errorf("look %d of %d that took %v: the next one after %v, want %v", i+1, n, took, got, want)
+			}
 		}
 	}
+	looks(1, 100*ms, lookEvery) // the first one is interrupted
+	looks(20, ms/10, lookEvery)
+	looks(7, 20*ms, lookEvery) // interrupted
+	looks(1, ms/10, lookEvery)
+	looks(8, 8*ms, 200*ms) // many trees have come
+	looks(1, 30*ms, 200*ms)
+	looks(1, ms/10, lookEvery) // they are gone
+	looks(8, time.Second, lookAtMost)
 }
