@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/brood-go/brood"
@@ -60,7 +61,7 @@ func main() {
 		os.Exit(1)
 	}
 	if *output != "" {
-		if err := update(*output, text.String()); err != nil {
+		if err := update(*output, text.String(), *only != ""); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			os.Exit(1)
 		}
@@ -74,8 +75,9 @@ const (
 	endOfIt   = "<!-- end of what make bench writes -->\n"
 )
 
-// update replaces the generated part of the document at path, or adds it.
-func update(path, text string) error {
+// update replaces the generated part of the document at path, or adds it. A run of some of the
+// comparisons replaces their sections alone; each of them then says where it is from.
+func update(path, text string, part bool) error {
 	b, err := os.ReadFile(path)
 	if os.IsNotExist(err) {
 		b, err = []byte("# Benchmarks\n\n"), nil
@@ -84,8 +86,39 @@ func update(path, text string) error {
 		return err
 	}
 	before, rest, _ := strings.Cut(string(b), generated)
-	_, after, _ := strings.Cut(rest, endOfIt)
+	old, after, _ := strings.Cut(rest, endOfIt)
+	if part {
+		text = merge(strings.TrimSpace(old), text)
+	}
 	return os.WriteFile(path, []byte(before+generated+"\n"+text+"\n"+endOfIt+after), 0o644)
+}
+
+const section = "\n## "
+
+// merge puts the sections of text in place of those of old with the same titles, and new ones
+// at its end.
+func merge(old, text string) string {
+	all := strings.Split("\n"+old, section)
+	head, fresh, _ := strings.Cut("\n"+text, section)
+	var from []string
+	for line := range strings.Lines(head) {
+		for _, what := range []string{"command: ", "commit: "} {
+			if s, ok := strings.CutPrefix(line, "- "+what); ok {
+				from = append(from, strings.TrimSpace(s))
+			}
+		}
+	}
+	for _, s := range strings.Split(fresh, section) {
+		title, body, _ := strings.Cut(s, "\n")
+		s = title + "\n\n*By " + strings.Join(from, ", commit ") + ".*\n" + strings.TrimRight(body, "\n") + "\n"
+		i := slices.IndexFunc(all[1:], func(o string) bool { return strings.HasPrefix(o, title+"\n") })
+		if i < 0 {
+			all = append(all, s)
+		} else {
+			all[i+1] = s
+		}
+	}
+	return strings.TrimLeft(strings.Join(all, section), "\n") + "\n"
 }
 
 // run prints all tables.
