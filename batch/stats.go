@@ -202,9 +202,10 @@ func (b *Batch) ends(t *task, r *Result, final bool) {
 	}
 	whole := t.try == 1 && (r.Reason == Exited || r.Reason == Signaled)
 	if final && whole && b.o.Measure && len(b.sum.Outcomes) < MaxOutcomes && !t.first.IsZero() {
+		cpu := min(r.User+r.System, max(r.Runtime(), 0)) // of several CPUs, one
 		b.sum.Outcomes = append(b.sum.Outcomes, sched.Outcome{
 			Name: strconv.Itoa(t.seq), Arrive: t.arrived.Sub(b.begin), First: t.first.Sub(b.begin), End: r.End.Sub(b.begin),
-			CPU: max(r.Runtime()-r.Blocked, 0), Blocked: r.Blocked, Waiting: r.Waits.All(), Preemptions: t.pauses,
+			CPU: cpu, Blocked: max(r.Runtime()-cpu, 0), Waiting: r.Waits.All(), Preemptions: t.pauses,
 		})
 	}
 }
