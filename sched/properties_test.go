@@ -459,6 +459,115 @@ func TestAnyEvents(t *testing.T) {
 	}
 }
 
+// crowd are jobs as a dispatcher has them. It does what a policy decides, checks that it could
+// be done, and makes up what happens next.
+type crowd struct {
+	t              *testing.T
+	rng            *rand.Rand
+	state          map[Job]State // of a job that has not ended
+	noPause        map[Job]bool
+	cpu            map[Job]time.Duration
+	last           Job
+	places, degree int
+	alarm          bool
+	told           map[Job]bool // of whom an event is in this step: only Wake follows on another one, Block
+}
+
+// obey does what was decided, and checks that no place is free while somebody could have it.
+func (c *crowd) obey(decisions []Decision) {
+	c.t.Helper()
+	for _, d := range decisions {
+		s, ok := c.state[d.Job]
+		switch {
+		case d.Action == SetAlarm:
+			c.alarm = true
+		case !ok:
+			c.t.Fatalf("%+v: there is no such job", d)
+		case d.Action == Run && s == New, d.Action == Resume && s != New && s != Blocked:
+			c.state[d.Job] = Running
+			count, begun := c.count()
+			if count[Running] > c.places && !c.noPause[d.Job] || d.Action == Run && c.degree > 0 && begun > c.degree {
+				c.t.Fatalf("%+v: %v on %d places, the degree is %d", d, count, c.places, c.degree)
+			}
+		case d.Action == Pause && s == Running && !c.noPause[d.Job]:
+			c.state[d.Job] = Held
+		default:
+			c.t.Fatalf("%+v of a job that is %s, not to be paused: %v", d, s, c.noPause[d.Job])
+		}
+	}
+	count, begun := c.count()
+	if count[Running] < c.places && (count[Held] > 0 || count[New] > 0 && (c.degree == 0 || begun < c.degree)) {
+		c.t.Fatalf("%v: a place of %d is free, the degree is %d", count, c.places, c.degree)
+	}
+}
+
+func (c *crowd) count() (count map[State]int, begun int) {
+	count = make(map[State]int)
+	for _, s := range c.state {
+		count[s]++
+	}
+	return count, len(c.state) - count[New]
+}
+
+// happens makes up an event that can be.
+func (c *crowd) happens() Event {
+	j := c.last - Job(c.rng.IntN(10))
+	e := Event{Job: j}
+	s, ok := c.state[j]
+	ok = ok && !c.told[j]
+	if ok && s == Running {
+		c.cpu[j] += time.Duration(c.rng.IntN(4)) * ms
+	}
+	e.CPU = c.cpu[j]
+	switch what := c.rng.IntN(16); {
+	case what == 0:
+		c.places, c.degree = c.rng.IntN(4), c.rng.IntN(5)
+		return Event{Kind: Resize, Places: c.places, Degree: c.degree}
+	case what == 1 && c.alarm:
+		c.alarm = false
+		return Event{Kind: Alarm}
+	case !ok || what < 5:
+		c.last++
+		c.state[c.last], c.noPause[c.last] = New, c.rng.IntN(6) == 0
+		return Event{Kind: Arrive, Job: c.last, Expect: time.Duration(c.rng.IntN(40)) * ms, Priority: c.rng.IntN(4), NoPause: c.noPause[c.last]}
+	case what == 5:
+		delete(c.state, j)
+		e.Kind = Finish
+	case s == Blocked:
+		c.state[j], e.Kind = Held, Wake
+	case s == Held:
+		e.Kind, e.Cost = Paused, ms
+	case s == Running && what < 11:
+		c.state[j], e.Kind = Blocked, Block
+		return e
+	default:
+		e.Kind = Slice // it means nothing if the job does not run
+	}
+	c.told[j] = true
+	return e
+}
+
+// Whatever happens, many things at once and the machine growing and shrinking among them, what a
+// policy decides can be done, and uses the places.
+func TestDecisionsCanBeObeyed(t *testing.T) {
+	for name, fresh := range policies {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(100) {
+				c := &crowd{t: t, rng: rand.New(rand.NewPCG(seed, 23)), places: 2, state: make(map[Job]State), noPause: make(map[Job]bool), cpu: make(map[Job]time.Duration)}
+				p := fresh()
+				events := []Event{{Kind: Resize, Places: c.places}}
+				for step := range 100 {
+					c.obey(p.Decide(time.Duration(step)*3*ms, events...))
+					events, c.told = events[:0], make(map[Job]bool)
+					for range 1 + c.rng.IntN(4) {
+						events = append(events, c.happens())
+					}
+				}
+			}
+		})
+	}
+}
+
 // wrong is a policy that decides what can't be.
 type wrong struct{ what func(e Event) []Decision }
 
