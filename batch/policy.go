@@ -159,7 +159,9 @@ func (b *Batch) withdraw() {
 func (b *Batch) takeBack(t *task) sched.Event {
 	delete(b.begun, t)
 	t.wanted = wanted{}
-	t.waits.arrive(time.Now(), b)
+	now := time.Now()
+	t.waits.until(now, b)
+	t.waits.arrive(now, b)
 	return sched.Event{Kind: sched.Finish, Job: t.id}
 }
 
@@ -184,6 +186,7 @@ func (b *Batch) again(events []sched.Event) []sched.Event {
 		b.tasks[t.id] = t
 		events = append(events, b.arrival(t))
 	}
+	b.setGates(time.Now())
 	return events
 }
 
@@ -209,14 +212,16 @@ func (b *Batch) admit(t *task, d sched.Decision, follow []sched.Event) []sched.E
 	t.begun = true
 	t.waits.until(now, b)
 	b.begun[t] = true
-	b.gates.full.set(now, b.crowded())
-	if b.watched() && (len(b.short) > 0 || !b.fits(t)) {
-		t.memory, t.onPlace, t.blocked = true, false, true
+	wait := b.watched() && (len(b.short) > 0 || !b.fits(t))
+	if wait {
 		b.short = append(b.short, t)
+	}
+	b.setGates(now)
+	if wait {
+		t.memory, t.onPlace, t.blocked = true, false, true
 		if b.o.Delay > 0 {
 			t.waits.begin(now, waitDelay)
 		} else {
-			b.gates.short.set(now, true)
 			t.waits.begin(now, waitMemory)
 		}
 		b.ringWatch()

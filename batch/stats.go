@@ -182,7 +182,7 @@ func (b *Batch) account(t *task, r *Result) {
 // ends books what scheduling must know of a task that ends. Called with policy and mu held.
 func (b *Batch) ends(t *task, r *Result, final bool) {
 	delete(b.begun, t)
-	b.gates.full.set(time.Now(), b.crowded())
+	b.setGates(time.Now())
 	if r.OK() && r.Resident > 0 {
 		b.peaks.sum += r.Resident
 		b.peaks.n++

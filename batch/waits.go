@@ -43,8 +43,14 @@ const (
 	waitBackOff
 )
 
-// gates add up for how long nothing could begin, and why.
+// gates add up for how long nothing could begin, and why. One of them is shut at a time: when
+// memory is short it does not matter who else is there.
 type gates struct{ full, short stopwatch }
+
+func (g *gates) set(now time.Time, full, short bool) {
+	g.full.set(now, full && !short)
+	g.short.set(now, short)
+}
 
 // stopwatch adds up the time in which it is on.
 type stopwatch struct {
@@ -93,11 +99,17 @@ func (w *waiter) until(now time.Time, b *Batch) {
 		w.sum.BackOff += d
 	case waitStart:
 		short := b.gates.short.at(now) - w.short
-		full := max(b.gates.full.at(now)-w.full-short, 0)
+		full := b.gates.full.at(now) - w.full
 		w.sum.Memory += short
 		w.sum.Policy += full
 		w.sum.CPU += max(d-short-full, 0)
 	}
+}
+
+// setGates is for when something has begun or ended, or need not wait for memory any more.
+// Called with mu held.
+func (b *Batch) setGates(now time.Time) {
+	b.gates.set(now, b.crowded(), len(b.short) > 0 && b.o.Delay == 0)
 }
 
 // crowded reports whether nothing more may begin until something has ended, although it

@@ -267,7 +267,7 @@ func (b *Batch) memoryFreed(events []sched.Event) []sched.Event {
 		events = append(events, sched.Event{Kind: sched.Wake, Job: t.id})
 	}
 	if n > 0 && len(b.short) == 0 {
-		b.gates.short.set(time.Now(), false)
+		b.setGates(time.Now())
 		events = append(events, b.size())
 	}
 	return events
