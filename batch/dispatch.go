@@ -413,11 +413,10 @@ func (b *Batch) fewer() {
 	b.policy.Lock()
 	defer b.policy.Unlock()
 	b.mu.Lock()
-	var events []sched.Event
+	events := b.again(nil)
 	if b.opened {
-		events = append(events, b.size())
+		events = append(events, b.size()) // when it is known who waits for memory
 	}
-	events = b.again(events)
 	b.mu.Unlock()
 	b.tell(events)
 }

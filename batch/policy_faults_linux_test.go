@@ -119,6 +119,43 @@ func TestPlacesThatAreNotThere(t *testing.T) {
 	}
 }
 
+// A slot can't be opened while a job waits for memory: that one waits anew, too, and what
+// bounded the degree meanwhile is over.
+func TestPlacesThatAreNotThereAndMemory(t *testing.T) {
+	const mb = 1 << 20
+	var free atomic.Int64
+	free.Store(100 * mb)
+	enough, short := make(chan struct{}), make(chan struct{})
+	third := &actor{}
+	fourth := &actor{job: Job{Expect: Expectation{Memory: 500 * mb}}}
+	s := onStage(&actor{until: enough}, &actor{until: enough}, third, fourth)
+	third.until, fourth.until = fourth.started, third.started
+	s.places, s.wings = 2, make(chan struct{})
+	for _, a := range s.cast[:3] {
+		a.job.Expect.Memory = mb
+	}
+	o := Options{Slots: 4, MemFree: 50 * mb, Policy: afterAll(&sched.FCFS{})}
+	o.available = func() (int64, error) { return free.Load(), nil }
+	o.Observe = func(_ time.Duration, events []sched.Event, _ []sched.Decision) {
+		if of(events, sched.Block, 4) {
+			close(short)
+		}
+		if slices.ContainsFunc(events, func(e sched.Event) bool { return e.Kind == sched.Resize && e.Places == 2 }) {
+			free.Store(10_000 * mb)
+			closeOnce(enough)
+		}
+	}
+	go func() {
+		<-s.cast[0].started
+		<-s.cast[1].started
+		<-short
+		close(s.wings)
+	}()
+	if _, sum := s.play(t, s.prepare(t, o), s.jobs()); sum.OK != 4 {
+		t.Errorf("%+v", sum)
+	}
+}
+
 // The watcher looks while the one that ran has ended and all others stand still. Who is
 // resumed then has a slice as well, and the next one after it. It happens twice, because
 // the first time the watcher may have been told of something else.
