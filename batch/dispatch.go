@@ -574,6 +574,7 @@ func (b *Batch) endWatch(watcher *sync.WaitGroup) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.o.Trace = nil // somebody may be on the way to enqueue
 	if _, ok := b.o.Policy.(sched.Chooser); ok && b.more {
 		b.sum.Notes = append(b.sum.Notes, fmt.Sprintf("%s: the input is longer than the window of %d jobs that are read ahead: the order is right within it", b.o.Policy, b.o.ReadAhead))
 	}

@@ -348,6 +348,8 @@ func TestNobodyIsCalledAfterwards(t *testing.T) {
 		b.mu.Unlock()
 	}
 	b.report() // after it has told
+	// So does a reader, or a job that is tried again, that was on its way.
+	b.enqueue(&task{})
 }
 
 // What is expected to be left of a job does not grow: neither because it waited before, nor
