@@ -287,8 +287,7 @@ func (b *Batch) pause(t *task, why sched.Cause, follow []sched.Event) []sched.Ev
 	t.waits.begin(time.Now(), waitPolicy)
 	t.pauses++
 	proc, held := t.proc, b.held
-	if proc != nil && held {
-		t.still = true // as everything does now
+	if proc != nil && held { // it should stand still, as everything does: the watcher makes sure afterwards
 		b.trace(t, sched.Held, why)
 	}
 	b.mu.Unlock()
