@@ -122,7 +122,7 @@ func (o *order) end(t *Task, ran time.Duration) {
 		o.learn(t, ran)
 	}
 	n := o.running() // the place goes with the task
-	o.decide(n, sched.Event{Kind: sched.Resize, Places: n}, sched.Event{Kind: sched.Finish, Job: job, CPU: ran})
+	o.decide(n, sched.Event{Kind: sched.Resize, Places: n}, sched.Event{Kind: sched.Finish, Job: job})
 }
 
 // decide tells the policy what has happened, and returns the task that it runs.

@@ -46,10 +46,10 @@ type Batch struct {
 	deliver  func(*Result) error // nil after its first error
 	spool    *spool              // with KeepOrder, and after one
 
-	policy  sync.Mutex // see policy.go
-	alarm   *time.Timer
-	closed  bool        // the batch has ended: nobody is told anything any more
-	opening *time.Timer // of begins
+	policy    sync.Mutex // see policy.go
+	alarm     *time.Timer
+	closed    bool        // the batch has ended: nobody is told anything any more
+	openLater *time.Timer // of begins
 
 	watchRing, watchEnd chan struct{} // nil without a watcher
 
@@ -82,6 +82,8 @@ type Batch struct {
 	maxSlots         int
 	slots, idle      int
 	returning        int   // slots between the end of a job and next
+	opening          int   // slots that are on their way to next for the first time
+	noSlot           error // why the last one could not be opened
 	slotNumbers      []int // given back
 	slotsOpened      int
 	delayTimer       *time.Timer
@@ -356,7 +358,7 @@ func (m *mean) value() time.Duration { return m.sum / time.Duration(m.n) }
 // looks for the next one by itself. Called with mu held.
 func (b *Batch) wakeSlot() {
 	switch {
-	case len(b.runnable) <= b.returning:
+	case len(b.runnable) <= b.returning+b.opening:
 	case b.idle > 0:
 		b.work.Signal()
 	case b.slots < b.maxSlots && b.level == running:
@@ -368,6 +370,7 @@ func (b *Batch) wakeSlot() {
 			b.slotsOpened++
 		}
 		b.slots++
+		b.opening++
 		b.o.Runner.Open(n, func(s Slot, err error) { b.serve(n, s, err) })
 	}
 }
@@ -381,6 +384,9 @@ func (b *Batch) wakeAll() {
 
 // serve is a slot's life.
 func (b *Batch) serve(n int, s Slot, err error) {
+	b.mu.Lock()
+	b.opening--
+	b.mu.Unlock()
 	if err == nil {
 		var out outputs
 		for t := b.next(n, false); t != nil; t = b.next(n, true) {
@@ -398,7 +404,10 @@ func (b *Batch) serve(n int, s Slot, err error) {
 		if places == 0 {
 			b.setErr(fmt.Errorf("batch: no job can be run: %w", err))
 			b.level = max(b.level, draining)
+		} else if len(b.runnable) > 0 {
+			b.wakeSlot()
 		}
+		b.noSlot = err
 	}
 	b.wakeAll()
 	b.mu.Unlock()
@@ -458,6 +467,10 @@ func (b *Batch) next(n int, back bool) *task {
 	t.slot = n
 	now := time.Now()
 	t.waits.until(now, b) // of a delay
+	t.policyBefore = t.waits.sum.Policy
+	if b.watched() {
+		b.nextStart = now.Add(b.o.Delay) // the start counts, not the decision
+	}
 	t.taken = now
 	if t.started.IsZero() {
 		t.started = now
@@ -567,7 +580,7 @@ func (b *Batch) endWatch(watcher *sync.WaitGroup) {
 	b.policy.Lock()
 	defer b.policy.Unlock()
 	b.closed = true
-	for _, t := range []*time.Timer{b.alarm, b.opening} {
+	for _, t := range []*time.Timer{b.alarm, b.openLater} {
 		if t != nil {
 			t.Stop()
 		}
@@ -575,6 +588,9 @@ func (b *Batch) endWatch(watcher *sync.WaitGroup) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.o.Trace = nil // somebody may be on the way to enqueue
+	if b.noSlot != nil && b.maxSlots > 0 {
+		b.sum.Notes = append(b.sum.Notes, fmt.Sprintf("no more than %d jobs could have a process at once: %v", b.maxSlots, b.noSlot))
+	}
 	if _, ok := b.o.Policy.(sched.Chooser); ok && b.more {
 		b.sum.Notes = append(b.sum.Notes, fmt.Sprintf("%s: the input is longer than the window of %d jobs that are read ahead: the order is right within it", b.o.Policy, b.o.ReadAhead))
 	}

@@ -24,7 +24,8 @@ import (
 //   - begun tasks are those that the policy has let run and that have not ended: they
 //     count against the degree. One of them may have no process yet: no slot has
 //     taken it so far, or it waits for memory.
-//   - A begun task is in one of three places: onPlace, blocked, or paused.
+//   - A begun task is onPlace, blocked, or paused. One that waits for memory is blocked, also
+//     when there is enough by now (granted) and it only waits for a place.
 //   - A paused task has a process that stands still, or its stopping is under way:
 //     who starts the process looks at the flag after it has made the process known
 //     (nowRuns), and a pause that did not come about in time is tried again (watch).
@@ -47,11 +48,12 @@ import (
 type wanted struct {
 	begun   bool // it was let run
 	onPlace bool
-	blocked bool // it waits for something, as was seen
-	paused  bool // it is to stand still
-	still   bool // and does
-	memory  bool // it was let run and has no process: there is no memory for it, or it is not due
-	granted bool // now there is enough: it begins once the policy has a place for it
+	blocked bool      // it waits for something, as was seen
+	paused  bool      // it is to stand still
+	still   bool      // and does
+	memory  bool      // it was let run and has no process: there is no memory for it, or it is not due
+	granted bool      // now there is enough: it begins once the policy has a place for it
+	due     time.Time // nextStart as it was when it was granted
 
 	retryAt          time.Time     // of a pause that did not come about
 	retry            time.Duration // since the last try
@@ -166,19 +168,20 @@ func (b *Batch) takeBack(t *task) sched.Event {
 }
 
 // again lets tasks that were let run wait anew, the last ones first, until no more have begun
-// than there are slots: one of those could not be opened. Called with policy and mu held.
+// than there are slots: one of those could not be opened. For the policy they are new jobs, behind
+// those that wait. Called with policy and mu held.
 func (b *Batch) again(events []sched.Event) []sched.Event {
 	for len(b.begun) > b.maxSlots {
 		list := &b.runnable
 		if len(*list) == 0 {
 			list = &b.short
 		}
-		if len(*list) == 0 {
+		var t *task
+		if last := len(*list) - 1; last >= 0 {
+			t, *list = (*list)[last], (*list)[:last]
+		} else if t = b.grantedOne(); t == nil {
 			break // the others have slots
 		}
-		last := len(*list) - 1
-		t := (*list)[last]
-		*list = (*list)[:last]
 		events = append(events, b.takeBack(t))
 		delete(b.tasks, t.id)
 		b.nextID++
@@ -188,6 +191,16 @@ func (b *Batch) again(events []sched.Event) []sched.Event {
 	}
 	b.setGates(time.Now())
 	return events
+}
+
+// grantedOne is a task that has memory and no place yet, nil if there is none.
+func (b *Batch) grantedOne() *task {
+	for t := range b.begun {
+		if t.granted {
+			return t
+		}
+	}
+	return nil
 }
 
 // setAlarm wakes the policy at a time.
@@ -212,26 +225,26 @@ func (b *Batch) admit(t *task, d sched.Decision, follow []sched.Event) []sched.E
 	t.begun = true
 	t.waits.until(now, b)
 	b.begun[t] = true
-	wait := b.watched() && (len(b.short) > 0 || !b.fits(t))
-	if wait {
-		b.short = append(b.short, t)
+	if b.watched() && (len(b.short) > 0 || !b.fits(t)) {
+		return b.putOff(t, now, follow)
 	}
 	b.setGates(now)
-	if wait {
-		t.memory, t.onPlace, t.blocked = true, false, true
-		if b.o.Delay > 0 {
-			t.waits.begin(now, waitDelay)
-		} else {
-			t.waits.begin(now, waitMemory)
-		}
-		b.ringWatch()
-		return append(follow, sched.Event{Kind: sched.Block, Job: t.id}, b.size())
-	}
-	if b.watched() {
-		b.nextStart = now.Add(b.o.Delay)
-	}
 	b.run(t, d)
 	return follow
+}
+
+// putOff lets a task wait for memory, or until it is due. Called with policy and mu held.
+func (b *Batch) putOff(t *task, now time.Time, follow []sched.Event) []sched.Event {
+	b.short = append(b.short, t)
+	b.setGates(now)
+	t.memory, t.granted, t.onPlace, t.blocked = true, false, false, true
+	if b.due(now) {
+		t.waits.begin(now, waitMemory)
+	} else {
+		t.waits.begin(now, waitDelay)
+	}
+	b.ringWatch()
+	return append(follow, sched.Event{Kind: sched.Block, Job: t.id}, b.size())
 }
 
 // run gives a task to the slots. Called with policy and mu held.
@@ -239,7 +252,9 @@ func (b *Batch) run(t *task, d sched.Decision) {
 	if b.o.Delay > 0 && !b.watched() {
 		t.waits.begin(time.Now(), waitDelay) // until next
 	}
-	t.policyBefore = t.waits.sum.Policy
+	if b.watched() {
+		b.nextStart = time.Now().Add(b.o.Delay)
+	}
 	t.onPlace, t.slice, t.sliceFrom = true, d.Slice, 0
 	b.runnable = append(b.runnable, t)
 	b.wakeSlot()
@@ -248,11 +263,15 @@ func (b *Batch) run(t *task, d sched.Decision) {
 // place lets a task that has begun run on. Called with policy held.
 func (b *Batch) place(t *task, d sched.Decision, follow []sched.Event) []sched.Event {
 	b.mu.Lock()
-	t.waits.until(time.Now(), b)
+	now := time.Now()
+	t.waits.until(now, b)
 	if t.memory {
-		if b.level > running {
+		switch {
+		case b.level > running:
 			follow = append(follow, b.takeBack(t))
-		} else {
+		case !b.due(now) && b.nextStart != t.due: // another one began since it was granted
+			follow = b.putOff(t, now, follow)
+		default:
 			t.memory, t.granted, t.blocked = false, false, false
 			b.run(t, d)
 		}
@@ -266,6 +285,9 @@ func (b *Batch) place(t *task, d sched.Decision, follow []sched.Event) []sched.E
 	t.onPlace, t.blocked, t.paused, t.still = true, false, false, false
 	t.slice, t.sliceFrom = d.Slice, t.look.cpu
 	proc, held := t.proc, b.held
+	if was.paused {
+		t.look.anew()
+	}
 	if proc != nil && !was.onPlace {
 		b.trace(t, sched.Running, sched.Dispatched)
 	}
@@ -388,7 +410,7 @@ func (b *Batch) begins() {
 		b.open()
 		return
 	}
-	b.opening = time.AfterFunc(lookAhead, b.open)
+	b.openLater = time.AfterFunc(lookAhead, b.open)
 }
 
 // watched reports whether the watcher runs.
@@ -414,6 +436,7 @@ func (b *Batch) holdAll(pause bool) {
 	}
 	var procs []Running
 	for t := range b.begun {
+		t.look.anew()
 		if t.proc != nil && (!t.paused || pause && !t.still) { // what the policy paused stays so
 			procs = append(procs, t.proc)
 		}

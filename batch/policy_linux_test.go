@@ -491,3 +491,26 @@ func TestOutcomes(t *testing.T) {
 		t.Errorf("outcomes of %v", names)
 	}
 }
+
+// The least time between two starts holds also for jobs that were put off, have a turn
+// to wait for, and find others that came before.
+func TestDelayHoldsUnderPolicies(t *testing.T) {
+	const delay = 60 * time.Millisecond
+	for _, p := range []sched.Policy{&sched.FCFS{}, &sched.RR{Slice: 20 * time.Millisecond}} {
+		var jobs []Job
+		for i := range 8 {
+			jobs = append(jobs, text([]string{spin(1), "sleep 0.05; " + spin(1)}[i%2]))
+		}
+		got, sum, err := run(t, Options{Slots: 1, Degree: 3, Delay: delay, Policy: p}, jobsOf(jobs...))
+		if err != nil || sum.OK != len(jobs) {
+			t.Fatalf("%+v, %v", sum, err)
+		}
+		slices.SortFunc(got, func(x, y outcome) int { return x.Start.Compare(y.Start) })
+		for i := range got[1:] {
+			// From the moment in which a slot took the one before; its fork came a bit later.
+			if gap := got[i+1].Start.Sub(got[i].Start); gap < delay/2 {
+				t.Errorf("%s: job %d began %v after job %d", p, got[i+1].Seq, gap, got[i].Seq)
+			}
+		}
+	}
+}

@@ -123,6 +123,9 @@ func (b *Batch) nowRuns(t *task, p Running) {
 	b.startDecided(t)
 	b.press(t)
 	paused := t.paused
+	if paused {
+		t.waits.begin(time.Now(), waitPolicy)
+	}
 	b.mu.Unlock()
 	b.ringWatch()
 	if paused {

@@ -161,7 +161,8 @@ func (b *Batch) Waiting(limit int) ([]WaitingJob, map[Wait]int) {
 const MaxOutcomes = 200_000
 
 // peakSampled is the Report.PeakSource of what was sampled. What a cgroup counts has the files in
-// it that the kernel keeps in memory, which are free as soon as somebody needs it.
+// it that the kernel keeps in memory, which are free as soon as somebody needs it: where it counts,
+// memory is learned only while the watcher looks.
 const peakSampled = "sampled"
 
 // account fills in what the scheduling of a job came to, in its last try. Called with mu
@@ -170,11 +171,9 @@ func (b *Batch) account(t *task, r *Result) {
 	now := time.Now()
 	t.waits.until(now, b)
 	t.look.unblock(now)
-	switch {
-	case t.look.most > 0:
-		r.Resident = t.look.most
-	case r.PeakSource == peakSampled:
-		r.Resident = r.PeakMemory
+	r.Resident = t.look.most
+	if r.PeakSource == peakSampled {
+		r.Resident = max(r.Resident, r.PeakMemory)
 	}
 	r.Waits, r.Blocked, r.Expect = t.waits.sum, min(t.look.blockedTime, max(r.Runtime(), 0)), t.job.Expect
 }

@@ -109,7 +109,7 @@ func (w *waiter) until(now time.Time, b *Batch) {
 // setGates is for when something has begun or ended, or need not wait for memory any more.
 // Called with mu held.
 func (b *Batch) setGates(now time.Time) {
-	b.gates.set(now, b.crowded(), len(b.short) > 0 && b.o.Delay == 0)
+	b.gates.set(now, b.crowded() || len(b.short) > 0, len(b.short) > 0 && b.due(now))
 }
 
 // crowded reports whether nothing more may begin until something has ended, although it
@@ -122,11 +122,13 @@ func (b *Batch) waitsFor(t *task) Wait {
 	switch {
 	case b.level > running && t.proc == nil && t.slot == 0:
 		return WaitHalt
-	case t.waits.what == waitDelay && !t.waits.since.IsZero() || !t.begun && len(b.short) > 0 && b.o.Delay > 0:
+	case t.granted:
+		return WaitPolicy
+	case t.waits.what == waitDelay && !t.waits.since.IsZero():
 		return WaitDelay
-	case t.memory || !t.begun && len(b.short) > 0:
+	case t.memory || !t.begun && b.gates.short.on:
 		return WaitMemory
-	case t.paused || !t.begun && b.crowded():
+	case t.paused || !t.begun && (b.crowded() || len(b.short) > 0):
 		return WaitPolicy
 	case !t.begun:
 		return WaitCPU

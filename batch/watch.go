@@ -13,7 +13,7 @@ import (
 // The watcher looks at the processes that are not paused: who has used up a slice, who
 // waits for something, who could run on. The kernel has no events for these, so they
 // are sampled, every lookEvery at most, and more seldom if there are so many processes
-// that looking would cost more than lookShare of one CPU.
+// that looking would cost more than one part in lookShare of a CPU, but every lookAtMost.
 //
 // A job is blocked when in two looks in a row no thread of it wanted the CPU, and it
 // used next to none in between; it is not any more when it wanted the CPU in two
@@ -57,6 +57,9 @@ func (p *pace) next(took time.Duration) time.Duration {
 	p.n++
 	return min(max(lookEvery, lookShare*slices.Min(p.last[:])), lookAtMost)
 }
+
+// anew forgets when the last look was: what lies between does not count, as of a pause.
+func (l *looked) anew() { l.at, l.idle, l.busy = time.Time{}, 0, 0 }
 
 // unblock ends the time that the task is blocked, if it is.
 func (l *looked) unblock(now time.Time) {
@@ -221,7 +224,7 @@ func (b *Batch) usualMemory() int64 {
 // take. One alone always fits. Called with mu held.
 func (b *Batch) fits(t *task) bool {
 	now := time.Now()
-	if b.o.Delay > 0 && now.Before(b.nextStart) {
+	if !b.due(now) {
 		return false
 	}
 	if b.o.MemFree == 0 || !b.others(t) {
@@ -245,6 +248,9 @@ func (b *Batch) fits(t *task) bool {
 	return room >= need(t)
 }
 
+// due reports whether the least time between two starts is over. Called with mu held.
+func (b *Batch) due(now time.Time) bool { return b.o.Delay == 0 || !now.Before(b.nextStart) }
+
 // others reports whether anything but t takes memory, or is about to. Called with mu held.
 func (b *Batch) others(t *task) bool {
 	for o := range b.begun {
@@ -262,8 +268,11 @@ func (b *Batch) memoryFreed(events []sched.Event) []sched.Event {
 	for len(b.short) > 0 && b.fits(b.short[0]) {
 		t := b.short[0]
 		b.short = b.short[1:]
-		t.granted = true
-		b.nextStart = time.Now().Add(b.o.Delay)
+		now := time.Now()
+		b.nextStart = now.Add(b.o.Delay)
+		t.granted, t.due = true, b.nextStart
+		t.waits.until(now, b)
+		t.waits.begin(now, waitPolicy)
 		events = append(events, sched.Event{Kind: sched.Wake, Job: t.id})
 	}
 	if n > 0 && len(b.short) == 0 {

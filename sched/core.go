@@ -285,7 +285,8 @@ const (
 	sliceCosts = 50 // times the cost of a pause and resume
 )
 
-// defaultSlice is long enough that pausing costs at most 2 % of it.
+// defaultSlice is long enough that pausing costs at most 2 % of it, but not longer than
+// mostSlice.
 func (c *core) defaultSlice() time.Duration {
 	return min(max(leastSlice, sliceCosts*c.cost), mostSlice)
 }

@@ -91,7 +91,7 @@ type SRPT struct {
 	// Clairvoyant: expectations are exact, and what was used is taken off them.
 	Clairvoyant bool
 	// Patience is how long a job waits in all before it goes first and keeps its place,
-	// whatever its length; 0: for ever.
+	// whatever its length, from the next event on; 0: for ever.
 	Patience time.Duration
 
 	core

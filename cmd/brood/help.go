@@ -64,7 +64,7 @@ Scheduling (jobs are paused and resumed so that as many compute at once as -j sa
       --priority COLUMN    jobs with a higher number there first: 2, or {2}; each minute
                            of waiting counts as one more
       --degree N           jobs with a process at once, computing or not (-j and 64)
-      --slice DURATION     CPU time of a turn of rr and mlfq (at least 100ms)
+      --slice DURATION     CPU time of a turn of rr and mlfq (100ms, or by cost)
       --patience DURATION  after so long a wait sjf, lpt and srpt take a job whatever its
                            length: for an input that never ends
       --no-preempt[=REGEX] never pause jobs (whose command matches)

@@ -22,6 +22,7 @@ type policyFlags struct {
 	degree                               int
 	slice, patience                      duration
 	known                                atomic.Int64 // jobs of which earlier runs tell
+	delayed                              bool         // with --delay
 
 	rank  *batch.Template // --priority
 	fixed *regexp.Regexp  // --no-preempt
@@ -87,7 +88,7 @@ func (f *policyFlags) set(o *batch.Options, tty bool) (err error) {
 	if o.Policy, err = f.newPolicy(); err != nil {
 		return err
 	}
-	o.Measure = true
+	o.Measure, f.delayed = true, o.Delay > 0
 	o.Degree = f.degree
 	if takesTurns(o.Policy) && f.degree > 0 && f.degree <= o.Slots {
 		return fmt.Errorf("--degree %d with -j %d leaves nothing to take turns with: use more than -j, or leave it away", f.degree, o.Slots)
@@ -218,10 +219,18 @@ func (f *runFlags) mark(j *batch.Job, seq int) error {
 
 // bought says what the policy did for the jobs, and what first come, first served would
 // have done for the same ones, by the simulator. Empty if nothing can be said: a batch that
-// was stopped has run those first that the policy likes.
-func (f *policyFlags) bought(sum batch.Summary, p sched.Policy, slots int) string {
-	if p == nil || len(sum.Outcomes) == 0 || sum.NotRun > 0 || sum.Halted {
+// was stopped has run those first that the policy likes, and one that was held, or whose starts
+// were delayed, has waited for something else.
+func (f *policyFlags) bought(sum batch.Summary, p sched.Policy, slots int, held bool) string {
+	if p == nil || len(sum.Outcomes) == 0 || sum.NotRun > 0 || sum.Halted || held || f.delayed {
 		return ""
+	}
+	alone := time.Duration(0)
+	for _, o := range sum.Outcomes {
+		alone += o.CPU + o.Blocked
+	}
+	if alone/time.Duration(len(sum.Outcomes)) < tooShort {
+		return "" // what starting one costs is not in the simulation
 	}
 	w := make(sched.Workload, len(sum.Outcomes))
 	for i, o := range sum.Outcomes {
@@ -233,9 +242,12 @@ func (f *policyFlags) bought(sum batch.Summary, p sched.Policy, slots int) strin
 	}
 	own := sched.Summarise(sum.Outcomes, slots)
 	var all strings.Builder
-	fmt.Fprintf(&all, "%s: mean response %s, mean turnaround %s; first come, first served on %s would have given %s and %s",
+	fmt.Fprintf(&all, "%s: mean response %s, mean turnaround %s; first come, first served on %s would have given %s and %s, had each job taken as long as it did",
 		p, short(own.Response.Mean), short(own.Turnaround.Mean), count(slots, "slot"), short(r.Summary.Response.Mean), short(r.Summary.Turnaround.Mean))
-	if n := len(sum.Outcomes); n < sum.Done {
+	switch n := len(sum.Outcomes); {
+	case n == batch.MaxOutcomes:
+		fmt.Fprintf(&all, " (of the first %d jobs to end)", n)
+	case n < sum.Done:
 		fmt.Fprintf(&all, " (of the %d jobs of %d that ended by themselves at the first try)", n, sum.Done)
 	}
 	if byLength(p) && f.known.Load() == 0 {

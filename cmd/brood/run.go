@@ -195,7 +195,7 @@ func (f *runFlags) run(args []string) error {
 	sum, err := b.Each(context.Background(), jobs, out.deliver)
 	sig.stop()
 	historyErr := out.recorder.end()
-	out.progress.end(sum, f.bought(sum, o.Policy, o.Slots))
+	out.progress.end(sum, f.bought(sum, o.Policy, o.Slots, sig.suspended()))
 	f.sayHistory(historyErr)
 	traceErr := out.tracer.write(sum.Wall)
 	if err == nil {

@@ -26,3 +26,5 @@ func (s *signals) stop() {}
 func (s *signals) last() os.Signal { return nil }
 
 func (s *signals) interrupted() {}
+
+func (s *signals) suspended() bool { return false }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,6 +28,8 @@ type signals struct {
 	ch   chan os.Signal
 	quit chan struct{}
 	done sync.WaitGroup
+
+	held atomic.Bool // it was, by Ctrl-Z
 
 	mu    sync.Mutex
 	ints  int
@@ -76,6 +79,9 @@ func (s *signals) last() os.Signal {
 	defer s.mu.Unlock()
 	return s.final
 }
+
+// suspended reports whether Ctrl-Z held the batch.
+func (s *signals) suspended() bool { return s.held.Load() }
 
 func (s *signals) handle(sig os.Signal) {
 	switch sig {
@@ -184,6 +190,7 @@ func (s *signals) suspend() {
 	signal.Notify(cont, syscall.SIGCONT)
 	defer signal.Stop(cont)
 	s.p.hide(true)
+	s.held.Store(true)
 	s.b.Pause()
 	select {
 	case <-cont: // already
