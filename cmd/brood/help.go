@@ -67,6 +67,7 @@ Scheduling (jobs are paused and resumed so that as many compute at once as -j sa
       --slice DURATION     CPU time of a turn of rr and mlfq (100ms, or by cost)
       --patience DURATION  after so long a wait sjf, lpt and srpt take a job whatever its
                            length: for an input that never ends
+      --reserve            mlfq keeps one place for the oldest job (from -j8 on)
       --no-preempt[=REGEX] never pause jobs (whose command matches)
       --memfree SIZE       start a job only if so much memory stays free (a twentieth)
       --no-history         neither use nor record what jobs cost (see brood history)

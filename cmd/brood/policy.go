@@ -21,6 +21,7 @@ type policyFlags struct {
 	policy, priority, noPreempt, memFree string
 	degree                               int
 	slice, patience                      duration
+	reserve                              bool
 	known                                atomic.Int64 // jobs of which earlier runs tell
 	delayed                              bool         // with --delay
 
@@ -41,6 +42,7 @@ func (f *policyFlags) define(fl *pflag.FlagSet) {
 	fl.IntVar(&f.degree, "degree", 0, "")
 	fl.Var(&f.slice, "slice", "")
 	fl.Var(&f.patience, "patience", "")
+	fl.BoolVar(&f.reserve, "reserve", false, "")
 	fl.StringVar(&f.priority, "priority", "", "")
 	fl.StringVar(&f.noPreempt, "no-preempt", "", "")
 	fl.Lookup("no-preempt").NoOptDefVal = "^"
@@ -78,6 +80,8 @@ func (f *policyFlags) set(o *batch.Options, tty bool) (err error) {
 		return errors.New("--slice is the time of a turn: add --policy rr or mlfq")
 	case !f.asked() && f.patience.given:
 		return errors.New("--patience is how long a job waits for shorter or longer ones: add --policy sjf, lpt or srpt")
+	case f.reserve && !strings.EqualFold(f.policy, "mlfq"):
+		return errors.New("--reserve keeps a place for the oldest job, which only mlfq could let wait for long: add --policy mlfq")
 	case !f.asked() && f.noPreempt != "":
 		return errors.New("--no-preempt keeps a policy from pausing jobs: add --policy, or leave it away")
 	case !f.asked():
@@ -151,6 +155,7 @@ func (f *policyFlags) newPolicy() (sched.Policy, error) {
 	case *sched.RR:
 		p.Slice = f.slice.Duration
 	case *sched.MLFQ:
+		p.Reserve = f.reserve
 		if f.slice.given {
 			p.Levels = make([]sched.Level, 3)
 			for i := range p.Levels {
