@@ -477,3 +477,42 @@ func TestBlockedCountsOnce(t *testing.T) {
 		}
 	}
 }
+
+// slowSlots opens the second slot only when it is told to, and counts.
+type slowSlots struct {
+	local
+	opened atomic.Int32
+	second chan struct{}
+}
+
+func (s *slowSlots) Open(n int, use func(Slot, error)) {
+	s.opened.Add(1)
+	go func() {
+		if n == 2 {
+			<-s.second
+		}
+		s.local.Open(n, use)
+	}()
+}
+
+// A slot that is on its way counts: no other one is opened for the job that it will take.
+func TestSlotsOnTheirWayCount(t *testing.T) {
+	r := &slowSlots{second: make(chan struct{})}
+	b, err := New(Options{Slots: 2, Degree: 8, Policy: &sched.FCFS{}, Runner: r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	sum, err := b.Each(t.Context(), jobsOf(text("true"), text("true")), func(*Result) error {
+		if n++; n == 2 {
+			close(r.second)
+		}
+		return nil
+	})
+	if err != nil || sum.OK != 2 {
+		t.Fatalf("%+v, %v", sum, err)
+	}
+	if got := r.opened.Load(); got > 2 {
+		t.Errorf("%d slots were opened for two jobs", got)
+	}
+}
