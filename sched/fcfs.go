@@ -8,8 +8,7 @@ import "time"
 // Nothing starves: a job begins at the latest when all that came before it have
 // ended. The zero value has no places until a Resize.
 type FCFS struct {
-	core
-	queue ranked
+	ordered
 }
 
 // Decide implements Policy.
@@ -18,11 +17,7 @@ func (f *FCFS) Decide(now time.Duration, events ...Event) []Decision { return f.
 // String implements Policy.
 func (f *FCFS) String() string { return "fcfs" }
 
-func (f *FCFS) enter(_ time.Duration, e *entry)                   { f.queue.enter(e, 0) }
-func (f *FCFS) leave(e *entry)                                    { f.queue.leave(e) }
-func (f *FCFS) next(now time.Duration, begun bool) *entry         { return f.queue.next(now, begun) }
-func (f *FCFS) slice(*entry) time.Duration                        { return 0 }
-func (f *FCFS) charge(_ time.Duration, _ *entry, _ time.Duration) {}
+func (f *FCFS) enter(_ time.Duration, e *entry) { f.queue.enter(e, 0) }
 
 // RR is round robin: jobs take turns of a slice each, in the order in which they
 // became ready. As the slice goes to zero it becomes processor sharing. Nothing
@@ -32,8 +27,7 @@ type RR struct {
 	// pause and resume if that is more, but at most 1 s.
 	Slice time.Duration
 
-	core
-	queue ranked
+	ordered
 }
 
 // Decide implements Policy.
@@ -42,10 +36,7 @@ func (r *RR) Decide(now time.Duration, events ...Event) []Decision { return r.de
 // String implements Policy.
 func (r *RR) String() string { return "rr" }
 
-func (r *RR) enter(_ time.Duration, e *entry)                   { r.queue.enter(e, 0) }
-func (r *RR) leave(e *entry)                                    { r.queue.leave(e) }
-func (r *RR) next(now time.Duration, begun bool) *entry         { return r.queue.next(now, begun) }
-func (r *RR) charge(_ time.Duration, _ *entry, _ time.Duration) {}
+func (r *RR) enter(_ time.Duration, e *entry) { r.queue.enter(e, 0) }
 
 func (r *RR) slice(*entry) time.Duration {
 	if r.Slice > 0 {

@@ -15,8 +15,7 @@ type Priority struct {
 	// Preempt: a more urgent job takes the place of a running one.
 	Preempt bool
 
-	core
-	queue ranked
+	ordered
 }
 
 // Decide implements Policy.
@@ -47,10 +46,6 @@ func (p *Priority) bounded(e *entry) int64 {
 	const most = math.MaxInt64 / 4
 	return min(max(int64(e.priority), -most), most)
 }
-func (p *Priority) leave(e *entry)                                    { p.queue.leave(e) }
-func (p *Priority) next(now time.Duration, begun bool) *entry         { return p.queue.next(now, begun) }
-func (p *Priority) slice(*entry) time.Duration                        { return 0 }
-func (p *Priority) charge(_ time.Duration, _ *entry, _ time.Duration) {}
 
 // aged is the priority of an entry that waits since readyAt, in whole steps: with
 // parts of steps equals would take each other's places all the time.

@@ -204,3 +204,17 @@ func (q *ranked) next(now time.Duration, begunOnly bool) *entry {
 	}
 	return e
 }
+
+// ordered is a policy that needs no more than a rank: what its kinds have in common. They
+// rank in enter; a slice without an end, and no account of what jobs use, is all but one's.
+type ordered struct {
+	core
+	queue ranked
+}
+
+func (o *ordered) leave(e *entry) { o.queue.leave(e) }
+func (o *ordered) next(now time.Duration, begunOnly bool) *entry {
+	return o.queue.next(now, begunOnly)
+}
+func (o *ordered) slice(*entry) time.Duration                        { return 0 }
+func (o *ordered) charge(_ time.Duration, _ *entry, _ time.Duration) {}

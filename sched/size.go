@@ -5,7 +5,7 @@ import "time"
 // sized is a ready queue by expected CPU time. A job of which nothing is known counts
 // as long as the mean of those before it of which something is.
 type sized struct {
-	queue ranked
+	ordered
 	sum   time.Duration
 	known int
 }
@@ -33,7 +33,6 @@ type SJF struct {
 	// ends nothing can wait longer than all the others take.
 	Patience time.Duration
 
-	core
 	sized
 }
 
@@ -48,10 +47,6 @@ func (s *SJF) enter(_ time.Duration, e *entry) {
 	e.rank = int64(e.expect)
 	s.queue.enter(e, s.Patience)
 }
-func (s *SJF) leave(e *entry)                                    { s.queue.leave(e) }
-func (s *SJF) next(now time.Duration, begun bool) *entry         { return s.queue.next(now, begun) }
-func (s *SJF) slice(*entry) time.Duration                        { return 0 }
-func (s *SJF) charge(_ time.Duration, _ *entry, _ time.Duration) {}
 
 // LPT is longest processing time first: the longest ready job runs next, until it
 // ends or waits. It is for batches whose end matters and nothing before: the makespan
@@ -62,7 +57,6 @@ type LPT struct {
 	// ever.
 	Patience time.Duration
 
-	core
 	sized
 }
 
@@ -77,10 +71,6 @@ func (l *LPT) enter(_ time.Duration, e *entry) {
 	e.rank = -int64(e.expect)
 	l.queue.enter(e, l.Patience)
 }
-func (l *LPT) leave(e *entry)                                    { l.queue.leave(e) }
-func (l *LPT) next(now time.Duration, begun bool) *entry         { return l.queue.next(now, begun) }
-func (l *LPT) slice(*entry) time.Duration                        { return 0 }
-func (l *LPT) charge(_ time.Duration, _ *entry, _ time.Duration) {}
 
 // SRPT is shortest remaining processing time: a job that has less to do than a
 // running one takes its place. On one CPU no policy has a smaller mean turnaround
@@ -94,7 +84,6 @@ type SRPT struct {
 	// whatever its length, from the next event on; 0: for ever.
 	Patience time.Duration
 
-	core
 	sized
 }
 
@@ -120,12 +109,6 @@ func (s *SRPT) enter(_ time.Duration, e *entry) {
 	e.rank = int64(s.remaining(e))
 	s.queue.enter(e, s.Patience)
 }
-func (s *SRPT) leave(e *entry) { s.queue.leave(e) }
-func (s *SRPT) next(now time.Duration, begun bool) *entry {
-	return s.queue.next(now, begun)
-}
-func (s *SRPT) slice(*entry) time.Duration                        { return 0 }
-func (s *SRPT) charge(_ time.Duration, _ *entry, _ time.Duration) {}
 
 // placed ranks a running entry by when it will be done: all of them come nearer to
 // their ends at the same speed, so that the ranks need not be touched.

@@ -308,19 +308,18 @@ func TestList(t *testing.T) {
 }
 
 func TestPath(t *testing.T) {
-	home := t.TempDir()
+	home, file, state := t.TempDir(), filepath.Join(t.TempDir(), "file"), t.TempDir()
+	atHome := filepath.Join(home, ".local", "state", "brood", "history.db")
 	for _, tt := range []struct{ history, state, want string }{
-		{"/x/file", "/y", "/x/file"},
-		{"unset", "/y", "/y/brood/history.db"},
-		{"unset", "", home + "/.local/state/brood/history.db"},
-		{"unset", "relative", home + "/.local/state/brood/history.db"},
-		{"", "/y", ""},
+		{file, state, file},
+		{"unset", state, filepath.Join(state, "brood", "history.db")},
+		{"unset", "", atHome},
+		{"unset", "relative", atHome},
+		{"", state, ""},
 	} {
-		t.Run(tt.history+" "+tt.state, func(t *testing.T) {
-			if runtime.GOOS == "windows" && tt.want != "" {
-				t.Skip("paths are those of Unix")
-			}
+		t.Run(filepath.Base(tt.history)+" "+filepath.Base(tt.state), func(t *testing.T) {
 			t.Setenv("HOME", home)
+			t.Setenv("USERPROFILE", home) // HOME of Windows
 			t.Setenv("XDG_STATE_HOME", tt.state)
 			t.Setenv("BROOD_HISTORY", tt.history)
 			if tt.history == "unset" {
