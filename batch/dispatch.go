@@ -68,7 +68,7 @@ type Batch struct {
 	starting         int            // of these, on the way to their start
 	held             bool           // by Pause
 	opened           bool           // the policy knows how many places there are
-	begun            map[*task]bool // let run by the policy and not finished
+	begun            map[*task]bool // let run by the policy and not finished; written with both locks
 	short            []*task        // waits for memory: nothing else may begin
 	gates            gates
 	peaks            struct{ sum, n int64 } // memory of jobs that have ended

@@ -46,7 +46,6 @@ import (
 
 // wanted are a task's fields that the policy decides.
 type wanted struct {
-	begun   bool // it was let run
 	onPlace bool
 	blocked bool      // it waits for something, as was seen
 	paused  bool      // it is to stand still
@@ -133,7 +132,7 @@ func (b *Batch) obey(d sched.Decision, follow []sched.Event) []sched.Event {
 	case t == nil: // it has ended since
 	case d.Action == sched.Pause:
 		follow = b.pause(t, sched.Preempted, follow)
-	case !t.begun:
+	case !b.begun[t]:
 		follow = b.admit(t, d, follow)
 	default:
 		follow = b.place(t, d, follow)
@@ -222,7 +221,6 @@ func (b *Batch) admit(t *task, d sched.Decision, follow []sched.Event) []sched.E
 		return append(follow, sched.Event{Kind: sched.Finish, Job: t.id})
 	}
 	now := time.Now()
-	t.begun = true
 	t.waits.until(now, b)
 	b.begun[t] = true
 	if b.watched() && (len(b.short) > 0 || !b.fits(t)) {

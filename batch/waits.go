@@ -126,11 +126,11 @@ func (b *Batch) waitsFor(t *task) Wait {
 		return WaitPolicy
 	case t.waits.what == waitDelay && !t.waits.since.IsZero():
 		return WaitDelay
-	case t.memory || !t.begun && b.gates.short.on:
+	case t.memory || !b.begun[t] && b.gates.short.on:
 		return WaitMemory
-	case t.paused || !t.begun && (b.crowded() || len(b.short) > 0):
+	case t.paused || !b.begun[t] && (b.crowded() || len(b.short) > 0):
 		return WaitPolicy
-	case !t.begun:
+	case !b.begun[t]:
 		return WaitCPU
 	}
 	return ""
