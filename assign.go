@@ -119,7 +119,11 @@ func (p *pool) callDirect(ctx context.Context, t *Task) {
 		if err != nil {
 			ctx = ended // the wait for the future will say why
 		}
-		h.readFor(ctx, t)
+		sleep := w.Context(ctx)
+		if sleep != ctx {
+			defer context.AfterFunc(sleep, func() { p.wakeCaller(t) })()
+		}
+		h.readFor(sleep, t)
 		w.End()
 	}
 }

@@ -93,14 +93,24 @@ func (t *Task) await(ctx context.Context) error {
 		return err
 	}
 	defer w.End()
+	sleep := w.Context(ctx)
 	select {
 	case <-t.doneChan():
-	case <-ctx.Done():
+	case <-sleep.Done():
 		if !t.settled.Load() {
-			return contextError(ctx)
+			return sleepError(sleep)
 		}
 	}
 	return nil
+}
+
+// sleepError is why a sleep ended before its time: its context's error or, as an error of
+// its own, a circle that was found in it.
+func sleepError(sleep context.Context) error {
+	if d, ok := context.Cause(sleep).(*DeadlockError); ok {
+		return fmt.Errorf("brood: wait: %w", d)
+	}
+	return contextError(sleep)
 }
 
 // awaited is a task as somebody waits for it.

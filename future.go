@@ -175,10 +175,14 @@ func nextCompleted[R any](ctx context.Context, completed <-chan *Future[R], all 
 		return nil, err
 	}
 	defer w.End()
+	sleep := w.Context(ctx)
 	select {
 	case f := <-completed:
 		return f, nil
-	case <-ctx.Done():
+	case <-sleep.Done():
+		if ctx.Err() == nil {
+			return nil, sleepError(sleep)
+		}
 		return nil, nil
 	}
 }

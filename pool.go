@@ -207,6 +207,7 @@ func (g *gate) wait(ctx context.Context, makers []waits.Target) error {
 		return err
 	}
 	defer w.End()
+	ctx = w.Context(ctx)
 	waiting, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	go func() {
@@ -220,7 +221,7 @@ func (g *gate) wait(ctx context.Context, makers []waits.Target) error {
 		return nil
 	}
 	if ctx.Err() != nil {
-		return contextError(ctx)
+		return sleepError(ctx)
 	}
 	return ErrClosed
 }

@@ -158,11 +158,12 @@ func (c *Child) Join(ctx context.Context) error {
 		return err
 	}
 	defer w.End()
+	sleep := w.Context(ctx)
 	select {
 	case <-c.host.over:
 		return nil
-	case <-ctx.Done():
-		return contextError(ctx)
+	case <-sleep.Done():
+		return sleepError(sleep)
 	}
 }
 

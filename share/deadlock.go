@@ -21,17 +21,18 @@ type DeadlockError = waits.DeadlockError
 // DeadlockEdge is one step of the circle.
 type DeadlockEdge = waits.Edge
 
-// block notes that the caller is about to sleep until it gets t.
-func (s *space) block(ctx context.Context, t target) (end func(), err error) {
+// block notes that the caller is about to sleep until it gets t. The sleep is bounded by the
+// context that is returned.
+func (s *space) block(ctx context.Context, t target) (sleep context.Context, end func(), err error) {
 	var w *waits.Wait
 	if !s.options.NoDeadlockDetection {
 		w, err = waits.Begin(ctx, waits.Agent{Goroutine: strand.Goroutine(), Strand: strand.From(ctx)}, t)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	bit := s.sleeping(t.base())
-	return func() {
+	return w.Context(ctx), func() {
 		s.awake(bit)
 		w.End()
 	}, nil
@@ -210,12 +211,14 @@ func (s *space) openRegister() error {
 	return nil
 }
 
-// The latch is held for microseconds, but its holder may be stopped. Whoever has waited for
-// registerPatience sleeps without having been noted, and so does everybody here for
-// registerPause, as all of them would wait one after the other.
+// The latch is held for microseconds, but its holder may be stopped, or not be run by a busy
+// machine. Whoever has waited for registerPatience sleeps without having been noted, and
+// so does everybody here for registerPause, as all of them would wait one after the other,
+// with the table of waits locked. After that they are noted, and look for a circle, in
+// their sleep.
 const (
 	registerPatience = 5 * time.Millisecond
-	registerPause    = time.Second
+	registerPause    = 200 * time.Millisecond
 )
 
 // record is a record's content.
@@ -333,15 +336,18 @@ func (s *space) extend(index uint64, name string, agents []waits.Agent) (withdra
 		return nil, nil
 	}
 	stakes := s.stakes(agents)
-	if len(stakes) == 0 || time.Now().Before(s.register.pause) {
+	if len(stakes) == 0 {
 		return nil, nil
+	}
+	if wait := time.Until(s.register.pause); wait > 0 {
+		return nil, &waits.Later{After: wait}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), registerPatience)
 	defer cancel()
 	g, err := s.register.latch.lock(ctx)
 	if err != nil {
 		s.register.pause = time.Now().Add(registerPause)
-		return nil, nil
+		return nil, &waits.Later{After: registerPause}
 	}
 	defer s.register.latch.unlock(g.token, false)
 	var own [][]cell.Word

@@ -322,9 +322,10 @@ func (q *queue) watch(ctx context.Context, what string, l *line, w how, look fun
 	if !done && err == nil && w.now {
 		err = ErrEmpty
 	} else if !done && err == nil {
+		var sleep context.Context
 		var end func()
-		if end, err = q.space.block(ctx, q); err == nil {
-			err = l.wait(ctx, step)
+		if sleep, end, err = q.space.block(ctx, q); err == nil {
+			err = l.wait(sleep, step)
 			end()
 		}
 	}

@@ -95,7 +95,7 @@ func (l *lock) acquireSlow(ctx context.Context) (Guard, error) {
 
 // wait waits for the lock, and says so to those who look for deadlocks.
 func (l *lock) wait(ctx context.Context) (grant, error) {
-	end, err := l.space.block(ctx, l.target)
+	ctx, end, err := l.space.block(ctx, l.target)
 	if err != nil {
 		return grant{}, err
 	}

@@ -315,13 +315,13 @@ func (q *queue) wait(ctx context.Context, l *line, hint cell.Word, seen uint64, 
 			return err
 		}
 	}
-	end, err := q.space.block(ctx, q)
+	sleep, end, err := q.space.block(ctx, q)
 	if err != nil {
 		return err
 	}
 	defer end()
 	before := passed()
-	return l.wait(ctx, func(long bool) (bool, error) {
+	return l.wait(sleep, func(long bool) (bool, error) {
 		// Who was overtaken by nobody has no claim.
 		return step(how{head: true, long: long && passed() != before, own: own})
 	})

@@ -186,7 +186,7 @@ func (s *semaphore) acquire(ctx context.Context, n int) (Guard, error) {
 }
 
 func (s *semaphore) acquireSlow(ctx context.Context, n int) error {
-	end, err := s.space.block(ctx, wanted{s, int64(n)})
+	ctx, end, err := s.space.block(ctx, wanted{s, int64(n)})
 	if err != nil {
 		return err
 	}

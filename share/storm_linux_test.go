@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -342,5 +343,36 @@ func TestCircleOfProcesses(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Who can't be noted, because the holder of the register's latch does not run, is told later.
+func TestToldLate(t *testing.T) {
+	c := newCast(t)
+	locks := []*Lock{must(c.space.Lock("l0")), must(c.space.Lock("l1"))}
+	latch := &c.space.space.register.latch
+	g := must(latch.lock(t.Context()))
+	var all []*player
+	for i := range locks {
+		all = append(all, c.start("knot", fmt.Sprintf("%s=%d/2", knotVar, i)))
+	}
+	for _, l := range locks { // each is waited for by one that gave up being noted
+		for l.l.state.Load()&hasWaiters == 0 {
+			runtime.Gosched()
+		}
+	}
+	latch.unlock(g.token, false)
+	told := 0
+	for _, p := range all {
+		switch line, err := p.out.ReadString('\n'); line {
+		case "told 2\n":
+			told++
+		case "got\n":
+		default:
+			t.Fatalf("%q, %v", line, err)
+		}
+	}
+	if told != 1 {
+		t.Errorf("%d were told", told)
 	}
 }

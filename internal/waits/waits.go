@@ -17,12 +17,14 @@ package waits
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/brood-go/brood/internal/strand"
 )
@@ -59,8 +61,17 @@ type Foreign interface {
 	Told() bool
 	// Extend is told, with the table locked, who depends on a wait for the target. It returns
 	// an error if their wait closes a circle through other processes; if not, what it says
-	// of them there lasts until withdraw is called.
+	// of them there lasts until withdraw is called. With a *Later nothing was said, and it is
+	// told again after a while.
 	Extend(dependents []Agent) (withdraw func(), err error)
+}
+
+// Later is Extend's error when those abroad can't be told now.
+type Later struct{ After time.Duration }
+
+// Error implements error.
+func (l *Later) Error() string {
+	return fmt.Sprintf("those in other processes can't be told now: try again after %v", l.After)
 }
 
 // Wait is one goroutine's wait.
@@ -69,6 +80,12 @@ type Wait struct {
 	agent   Agent
 	targets []Target
 	said    []*said
+
+	// Of a wait that could not be told abroad when it began: what bounds its sleep, what ends
+	// that if the wait turns out to be one of a circle, and when it is told next.
+	sleep context.Context
+	told  context.CancelCauseFunc
+	again *time.Timer
 }
 
 // said is what was told to a foreign target. It holds as long as each of some waits lasts.
@@ -157,11 +174,47 @@ func Begin(ctx context.Context, a Agent, targets ...Target) (*Wait, error) {
 		w.leave()
 		return nil, c
 	}
-	if err := w.extend(); err != nil {
+	if err := w.extend(); err != nil && !w.postpone(err) {
 		w.end()
 		return nil, err
 	}
 	return w, nil
+}
+
+// Context is what bounds the sleep of a wait that began with ctx. It ends with ctx or, with the
+// *DeadlockError as its cause, when those abroad could be told late only, and then a circle
+// was found. A nil Wait has ctx.
+func (w *Wait) Context(ctx context.Context) context.Context {
+	if w == nil || w.sleep == nil {
+		return ctx
+	}
+	return w.sleep
+}
+
+// postpone sees to it that those abroad are told again, if err is a Later and no more.
+func (w *Wait) postpone(err error) bool {
+	var l *Later
+	if d := (*DeadlockError)(nil); errors.As(err, &d) || !errors.As(err, &l) {
+		return false
+	}
+	if w.sleep == nil {
+		w.sleep, w.told = context.WithCancelCause(w.ctx)
+	}
+	w.again = time.AfterFunc(l.After, w.extendAgain)
+	return true
+}
+
+// extendAgain is the end of a postponement. The wait may be over.
+func (w *Wait) extendAgain() {
+	table.Lock()
+	defer table.Unlock()
+	if table.waits[w.agent.Goroutine] != w {
+		return
+	}
+	if err := w.extend(); err != nil && !w.postpone(err) {
+		w.told(err)
+		w.end()
+	}
 }
 
 // armed says that something is held in this process, or may be.
@@ -189,6 +242,10 @@ func (w *Wait) End() {
 
 func (w *Wait) end() {
 	w.leave()
+	if w.sleep != nil {
+		w.again.Stop()
+		w.told(nil)
+	}
 	for _, s := range w.said {
 		if s.withdraw != nil {
 			s.withdraw()

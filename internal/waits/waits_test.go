@@ -1,11 +1,13 @@
 package waits
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // fake is a target whose holders are given.
@@ -176,5 +178,37 @@ func TestChangingHolders(t *testing.T) {
 	f := &flicker{fake: fake{name: "a", holders: []uint64{2}}}
 	if c := refused(t, 1, f); len(c.Edges) != 2 || f.asked != 1 {
 		t.Errorf("asked %d times: %v", f.asked, c)
+	}
+}
+
+// Who can't be told of abroad at first is told of later, and a circle that is found then ends
+// the sleep.
+func TestLater(t *testing.T) {
+	f := &abroad{fake: fake{name: "abroad", unknown: true}, err: errors.Join(&Later{time.Nanosecond})}
+	ctx := t.Context()
+	w, err := Begin(ctx, Agent{Goroutine: 1}, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.Context(ctx) == ctx {
+		t.Error("nothing can end the sleep")
+	}
+	c := &DeadlockError{Edges: []Edge{{Strand: "s"}}}
+	table.Lock()
+	f.err = c
+	table.Unlock()
+	<-w.Context(ctx).Done()
+	if err := context.Cause(w.Context(ctx)); err != c {
+		t.Errorf("%v, want the circle", err)
+	}
+	w.End()
+	f.err = &Later{time.Hour}
+	w = begin(t, 1, f)
+	w.End()
+	if w.again.Stop() || w.Context(ctx).Err() == nil {
+		t.Error("it would be told again after its end")
+	}
+	if n := Waiting(); n != 0 {
+		t.Errorf("%d waits are left", n)
 	}
 }
