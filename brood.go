@@ -60,20 +60,26 @@ func Init() {
 
 // Main is Python's «if __name__ == "__main__"» made explicit: func main consists of
 // it. In a worker process it serves tasks and never returns. Otherwise it calls run,
-// whose context SIGINT and SIGTERM cancel, then waits for the processes started with
-// Func.Start that are no daemons, and ends those that are; after a signal it waits for
-// none, and ends them all. A second signal ends the program at once, and its processes
-// with it. An error goes to standard error, and the program exits with code 1.
+// whose context SIGINT and SIGTERM cancel, then waits for the threads started with Go and
+// the processes started with Func.Start that are no daemons, and ends those that are. After
+// a signal the contexts of all threads end, and those that are no daemons are still waited
+// for, as a goroutine can't be ended; processes are not. A second signal ends the program at
+// once, and its processes with it. An error, also of a thread for which nothing else has
+// waited, goes to standard error, and the program exits with code 1.
 func Main(run func(ctx context.Context) error) {
 	Init()
 	ctx, stop := signal.NotifyContext(strand.With(background, mainStrand()), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal does what signals do: it ends the program
 	err := run(ctx)
+	ok := joinThreads(ctx)
 	joinChildren(ctx)
+	endThreads()
 	stop()
 	atexit.Run()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
+	}
+	if err != nil || !ok {
 		os.Exit(1)
 	}
 }

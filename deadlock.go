@@ -83,7 +83,7 @@ func mayBeAwaited(ctx context.Context) bool {
 		return true
 	}
 	s := strand.From(ctx)
-	return s != nil && s.Kind == strand.Task
+	return s != nil && (s.Kind == strand.Task || s.Kind == strand.Thread)
 }
 
 // await waits until the task is settled, or ctx has ended before.

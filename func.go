@@ -213,7 +213,8 @@ func (f *Func[A, R]) call(ctx context.Context, arg A) *call[A, R] {
 	c := &call[A, R]{f: f, arg: arg}
 	c.t.body = c
 	c.t.ctx.parent = ctx
-	f.entry.watchContext(ctx, &c.t)
+	c.t.watched.what = &c.t
+	watchContext(ctx, &f.entry.watch, false, &c.t.watched)
 	return c
 }
 

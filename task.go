@@ -237,9 +237,7 @@ func (t *Task) settle(err error) {
 	done, hooks := t.done, t.hooks
 	t.hooks, t.place = nil, nil
 	t.mu.Unlock()
-	if w := t.watched.by; w != nil {
-		w.leave(t)
-	}
+	t.watched.leave()
 	t.ctx.cancel(context.Canceled) // what the function left running in it ends
 	if done != nil {
 		close(done)

@@ -284,10 +284,10 @@ func (w *workerProcess) run(frame []byte) {
 		w.mu.Lock()
 		w.running = nil
 		w.mu.Unlock()
-		c.ctx.cancel(context.Canceled) // what the function left running in it ends
 		if w.rec.Once {
 			w.finish(err)
 		}
+		c.ctx.cancel(context.Canceled) // what the function left running in it ends
 	}()
 	if req.Tag != 0 {
 		defer waits.Run(req.Tag)()
@@ -304,9 +304,11 @@ func (w *workerProcess) run(frame []byte) {
 	kind, out, err = e.serve(c, req.Kind, arg)
 }
 
-// finish ends a process that was to run one task, as Python's: with code 1 if the
-// function failed.
+// finish ends a process that was to run one task, as Python's: when its threads have ended
+// that are no daemons, with code 1 if the function failed.
 func (w *workerProcess) finish(err error) {
+	joinThreads(background)
+	endThreads()
 	if err != nil {
 		exit(1)
 	}

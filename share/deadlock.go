@@ -53,6 +53,9 @@ func (l *lock) Holders() (goroutines []uint64, known bool) {
 	return []uint64{g}, true
 }
 
+// Guarded implements waits.Guarded.
+func (*lock) Guarded() {}
+
 // Told implements waits.Foreign.
 func (l *lock) Told() bool { return l.space.register != nil }
 

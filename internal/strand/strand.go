@@ -106,9 +106,22 @@ func End(s *Strand) (held []string) {
 
 var last atomic.Uint64
 
+// pid is this process's.
+var pid = os.Getpid()
+
 // New makes a strand of this process.
-func New(kind Kind, name string) *Strand {
-	return &Strand{ID: last.Add(1), Name: name, Kind: kind, PID: os.Getpid(), holdings: new(holdings)}
+func New(kind Kind, name string) *Strand { return new(Room).New(kind, name) }
+
+// Room is room for one strand, for who wants it to be a part of something larger.
+type Room struct {
+	strand   Strand
+	holdings holdings
+}
+
+// New makes the strand.
+func (r *Room) New(kind Kind, name string) *Strand {
+	r.strand = Strand{ID: last.Add(1), Name: name, Kind: kind, PID: pid, holdings: &r.holdings}
+	return &r.strand
 }
 
 type key struct{}

@@ -131,7 +131,11 @@ func (w *Wait) leave() {
 // DeadlockError is the error of a wait that nothing but somebody's deadline or cancellation could
 // end: everybody on it waits for something that the next one holds, and the last one for
 // something of the first's.
-type DeadlockError struct{ Edges []Edge }
+type DeadlockError struct {
+	Edges []Edge
+
+	guard bool // what is waited for is held by a guard, which may have been handed on
+}
 
 // Edge is one step of a deadlock.
 type Edge struct {
@@ -151,7 +155,7 @@ func (e *DeadlockError) Error() string {
 		fmt.Fprintf(&b, "%s of process %d, which waits for %s", edge.Strand, edge.PID, edge.Waits)
 	}
 	b.WriteString(", which is held by the first")
-	if len(e.Edges) == 1 {
+	if len(e.Edges) == 1 && e.guard {
 		b.WriteString(" (unless its guard was handed to another goroutine: say so by Guard.Detach)")
 	}
 	return b.String()
@@ -345,6 +349,7 @@ func circle(w *Wait) *DeadlockError {
 		seen[x.agent.Goroutine] = true
 		t := x.targets[slices.IndexFunc(x.targets, func(t Target) bool { return l.hopeless(t, set) })]
 		e.Edges = append(e.Edges, Edge{x.agent.String(), os.Getpid(), t.String()})
+		_, e.guard = t.(Guarded)
 		x = set[l.holders(t).goroutines[0]]
 	}
 	if len(e.Edges) == 0 {
@@ -352,6 +357,9 @@ func circle(w *Wait) *DeadlockError {
 	}
 	return &e
 }
+
+// Guarded is a target that is held by a guard, which may be handed to another goroutine.
+type Guarded interface{ Guarded() }
 
 // Loose is a target whose holders, as they are known, need not be those who give it back:
 // permits of a semaphore are often handed on. A circle through one loose target alone

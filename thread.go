@@ -1,0 +1,284 @@
+package brood
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/brood-go/brood/internal/strand"
+	"github.com/brood-go/brood/internal/waits"
+)
+
+// ThreadOptions configures a thread. The zero value works.
+type ThreadOptions struct {
+	// Name is the thread's name, for Current and messages; empty: "thread-1" and so on.
+	Name string
+	// Daemon makes the thread end with the program: Main does not wait for it, but ends its
+	// context.
+	Daemon bool
+}
+
+// Thread is a goroutine with a name and an identity, whose end can be waited for. Make it with
+// Go. Its methods may be called by any goroutine.
+//
+// # Ownership
+//
+// What does not change is written before the goroutine starts. err and held belong to the
+// goroutine until over is set, and change no more after that.
+type Thread struct {
+	strand strand.Room
+	ctx    taskContext
+	fn     func(ctx context.Context) error
+	daemon bool
+	group  *Group
+
+	watched    watched       // by whom, for the context of Go
+	who        atomic.Uint64 // the goroutine; 0 before it runs
+	next, prev *Thread       // in threads, under its lock
+
+	err     error // the outcome
+	over    atomic.Bool
+	awaited atomic.Int32 // how many wait in Join
+
+	mu   sync.Mutex
+	done chan struct{} // made when first asked for
+}
+
+// threads are the threads that have not ended, in the order of their start.
+var threads struct {
+	sync.Mutex
+	first, last *Thread
+	watch       atomic.Pointer[watch]
+	named       atomic.Uint64
+}
+
+// Go starts a goroutine that calls fn, and returns the thread that it is: Python's
+// Thread(target=fn).start(). A type with a method Run(ctx) error is started by
+// Go(ctx, o, x.Run).
+//
+// The context of fn carries the thread as a strand, and ends with ctx, by Cancel, and when fn has
+// returned. An error of fn, or its panic as a *PanicError, is what Join returns; a panic for
+// which nobody waits at that moment is logged, too. Locks of package share that
+// fn still holds when it returns are taken back, and the error is a *HeldError.
+//
+// What must not run in as many goroutines as there is work belongs in a ThreadPool.
+func Go(ctx context.Context, o ThreadOptions, fn func(ctx context.Context) error) *Thread {
+	return startThread(ctx, o, fn, nil)
+}
+
+func startThread(ctx context.Context, o ThreadOptions, fn func(ctx context.Context) error, g *Group) *Thread {
+	if fn == nil {
+		panic("brood: Go: the function is nil")
+	}
+	t := &Thread{fn: fn, daemon: o.Daemon, group: g}
+	if o.Name == "" {
+		o.Name = "thread-" + strconv.FormatUint(threads.named.Add(1), 10)
+	}
+	t.ctx.parent, t.ctx.strand = ctx, t.strand.New(strand.Thread, o.Name)
+	if g != nil {
+		g.entered(t)
+	}
+	if ctx.Err() != nil {
+		t.contextEnded() // before it begins, and not a moment later
+	} else {
+		t.watched.what = t
+		watchContext(ctx, &threads.watch, true, &t.watched)
+	}
+	threads.Lock()
+	if t.prev = threads.last; t.prev != nil {
+		t.prev.next = t
+	} else {
+		threads.first = t
+	}
+	threads.last = t
+	threads.Unlock()
+	go t.run()
+	return t
+}
+
+// run is the goroutine. What is deferred happens also after runtime.Goexit.
+func (t *Thread) run() {
+	t.who.Store(strand.Goroutine())
+	t.err = ErrGoexit
+	defer t.end()
+	defer func() {
+		if p := recover(); p != nil {
+			t.err = newPanicError(t.Name(), p)
+		}
+	}()
+	t.err = t.fn(&t.ctx)
+}
+
+// end publishes the outcome.
+func (t *Thread) end() {
+	t.err = takeBack(&t.ctx, t.Name(), t.err)
+	t.fn = nil
+	t.watched.leave()
+	t.ctx.cancel(context.Canceled) // what the function left running in it ends
+	if t.group != nil && t.err != nil {
+		t.group.failed(t.err)
+	}
+	threads.Lock()
+	if t.next != nil {
+		t.next.prev = t.prev
+	} else {
+		threads.last = t.prev
+	}
+	if t.prev != nil {
+		t.prev.next = t.next
+	} else {
+		threads.first = t.next
+	}
+	t.next, t.prev = nil, nil
+	threads.Unlock()
+	t.mu.Lock()
+	t.over.Store(true)
+	if t.done != nil {
+		close(t.done)
+	}
+	t.mu.Unlock()
+	if t.group != nil {
+		t.group.left(t)
+	} else if p, ok := t.err.(*PanicError); ok && t.awaited.Load() == 0 {
+		reportPanic(p)
+	}
+}
+
+// contextEnded is called when the context of Go ends.
+func (t *Thread) contextEnded() { t.ctx.cancel(unwrapContext(t.ctx.parent.Err())) }
+
+// Cancel ends the context of the thread's function. It does not wait, and a goroutine can't be
+// made to return: one that does not look at its context goes on.
+func (t *Thread) Cancel() { t.ctx.cancel(context.Canceled) }
+
+// Join waits until the thread has ended, and returns its error, or the context's if ctx ends
+// first. It may be called again, and returns the same. Who is waited for by the thread, or is
+// the thread, gets a *DeadlockError.
+func (t *Thread) Join(ctx context.Context) error {
+	if t.over.Load() {
+		return t.err
+	}
+	t.awaited.Add(1)
+	defer t.awaited.Add(-1)
+	runtime.Gosched() // one that was just started, and has little to do, then ends without a channel
+	if t.over.Load() {
+		return t.err
+	}
+	w, err := begin(ctx, []waits.Target{joined{t}})
+	if err != nil {
+		return err
+	}
+	defer w.End()
+	sleep := w.Context(ctx)
+	select {
+	case <-t.Done():
+	case <-sleep.Done():
+		if !t.over.Load() {
+			return sleepError(sleep)
+		}
+	}
+	return t.err
+}
+
+// Done is closed once the thread has ended.
+func (t *Thread) Done() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.done == nil {
+		t.done = make(chan struct{})
+		if t.over.Load() {
+			close(t.done)
+		}
+	}
+	return t.done
+}
+
+// Alive reports whether the thread has not ended. After Join it is false.
+func (t *Thread) Alive() bool { return !t.over.Load() }
+
+// Name is the thread's name.
+func (t *Thread) Name() string { return t.ctx.strand.Name }
+
+// Strand is the thread's identity, as Current returns it in the thread.
+func (t *Thread) Strand() *Strand { return t.ctx.strand }
+
+// Daemon reports whether the thread ends with the program.
+func (t *Thread) Daemon() bool { return t.daemon }
+
+// joined is a thread as somebody waits for it.
+type joined struct{ *Thread }
+
+// Holders implements waits.Target.
+func (j joined) Holders() (goroutines []uint64, known bool) {
+	g := j.who.Load()
+	if g == 0 || j.over.Load() {
+		return nil, false
+	}
+	return []uint64{g}, true
+}
+
+// String implements waits.Target.
+func (j joined) String() string { return "the end of thread " + strconv.Quote(j.Name()) }
+
+// ActiveThreads lists the threads started in this process that have not ended, in the order of
+// their start: Python's threading.enumerate, without the main thread.
+func ActiveThreads() (all []*Thread) {
+	threads.Lock()
+	defer threads.Unlock()
+	for t := threads.first; t != nil; t = t.next {
+		all = append(all, t)
+	}
+	return all
+}
+
+// daemonGrace is how long the daemon threads have, when the program ends, to return once
+// their contexts have ended.
+const daemonGrace = 100 * time.Millisecond
+
+// joinThreads waits, at the end of a program, for the threads that are no daemons. When ctx
+// ends, the contexts of all threads do. What went wrong in one for which nobody else waits
+// goes to standard error; ok says that there was nothing.
+func joinThreads(ctx context.Context) (ok bool) {
+	defer context.AfterFunc(ctx, cancelThreads)()
+	ok = true
+	for {
+		all := ActiveThreads()
+		i := slices.IndexFunc(all, func(t *Thread) bool { return !t.daemon })
+		if i < 0 {
+			return ok
+		}
+		t := all[i]
+		if t.awaited.Load() > 0 || t.group != nil {
+			<-t.Done()
+		} else if err := t.Join(background); err != nil && ctx.Err() == nil {
+			fmt.Fprintf(os.Stderr, "brood: thread %q: %v\n", t.Name(), err)
+			ok = false
+		}
+	}
+}
+
+// endThreads ends the contexts of the threads that are left, and gives them a moment to
+// return.
+func endThreads() {
+	cancelThreads()
+	grace, stop := context.WithTimeout(background, daemonGrace)
+	defer stop()
+	for _, t := range ActiveThreads() {
+		select {
+		case <-t.Done():
+		case <-grace.Done():
+		}
+	}
+}
+
+func cancelThreads() {
+	for _, t := range ActiveThreads() {
+		t.Cancel()
+	}
+}

@@ -1,0 +1,149 @@
+package brood
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var _ = role("threads", func() {
+	Main(func(ctx context.Context) error {
+		main := make(chan struct{})
+		Go(ctx, ThreadOptions{Name: "worker"}, func(context.Context) error {
+			<-main
+			fmt.Println("the thread ends")
+			return nil
+		})
+		Go(ctx, ThreadOptions{Name: "daemon", Daemon: true}, func(ctx context.Context) error {
+			<-ctx.Done()
+			fmt.Println("the daemon ends")
+			return nil
+		})
+		Go(ctx, ThreadOptions{Name: "deaf daemon", Daemon: true}, func(context.Context) error { select {} })
+		fmt.Println("main ends")
+		defer close(main)
+		return nil
+	})
+})
+
+// A program waits for its threads, and not for its daemon threads, whose contexts end.
+func TestMainWaitsForThreads(t *testing.T) {
+	watchdog(t, time.Minute)
+	out, err := inRole("threads").Output()
+	if want := "main ends\nthe thread ends\nthe daemon ends\n"; err != nil || string(out) != want {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
+var _ = role("failing threads", func() {
+	Main(func(ctx context.Context) error {
+		main := make(chan struct{})
+		fail := func(context.Context) error {
+			<-main
+			return errors.New("it failed")
+		}
+		alone, joined := Go(ctx, ThreadOptions{Name: "alone"}, fail), Go(ctx, ThreadOptions{Name: "joined"}, fail)
+		Go(ctx, ThreadOptions{Daemon: true}, func(ctx context.Context) error { return joined.Join(ctx) })
+		go func() {
+			for alone.awaited.Load() == 0 || joined.awaited.Load() == 0 {
+				runtime.Gosched()
+			}
+			close(main)
+		}()
+		return nil
+	})
+})
+
+// The error of a thread for which nobody waits but the program is not lost.
+func TestMainSaysWhatFailed(t *testing.T) {
+	watchdog(t, time.Minute)
+	cmd := inRole("failing threads")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || stderr.String() != "brood: thread \"alone\": it failed\n" {
+		t.Errorf("%v: %q", err, stderr.String())
+	}
+}
+
+var _ = role("signalled threads", func() {
+	Main(func(ctx context.Context) error {
+		// Not by ctx: the end of the program is what ends its context.
+		Go(context.Background(), ThreadOptions{}, func(ctx context.Context) error {
+			<-ctx.Done()
+			fmt.Println("cleaned up")
+			return ctx.Err()
+		})
+		fmt.Println("ready")
+		return nil
+	})
+})
+
+// After a signal the contexts of threads end, and they are waited for.
+func TestThreadsEndBySignal(t *testing.T) {
+	watchdog(t, time.Minute)
+	cmd := inRole("signalled threads")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(out)
+	for i, want := range []string{"ready\n", "cleaned up\n"} {
+		if line, err := r.ReadString('\n'); line != want {
+			t.Errorf("%q, %v, want %q", line, err, want)
+		}
+		if i == 0 {
+			cmd.Process.Signal(syscall.SIGTERM)
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+var startsThread = NewFunc("test/starts a thread", func(ctx context.Context, daemon bool) (int, error) {
+	returned := make(chan struct{})
+	defer close(returned)
+	Go(ctx, ThreadOptions{Daemon: daemon}, func(context.Context) error {
+		<-returned
+		if daemon {
+			select {}
+		}
+		fmt.Println("the thread ends")
+		return nil
+	})
+	return 1, nil
+})
+
+// A process waits for its threads as a program does.
+func TestProcessWaitsForThreads(t *testing.T) {
+	watchdog(t, time.Minute)
+	for _, daemon := range []bool{false, true} {
+		p := start(t, startsThread, daemon, ProcessOptions{Pool: PoolOptions{Output: OutputCapture}})
+		if n, err := p.Result(t.Context()); n != 1 || err != nil {
+			t.Error(n, err)
+		}
+		if err := p.Join(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if code, _ := p.ExitCode(); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+		if got := strings.Contains(string(p.host.tail.bytes()), "the thread ends"); got == daemon {
+			t.Errorf("daemon %v: the thread ended: %v", daemon, got)
+		}
+	}
+}
