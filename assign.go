@@ -219,7 +219,7 @@ func (p *pool) leastBusy() *host {
 func (p *pool) put(h *host, t *Task) bool {
 	y := &t.pool.payload
 	p.nextID++
-	req := wire.Request{ID: p.nextID, Func: t.body.fn().index, Kind: y.kind}
+	req := wire.Request{ID: p.nextID, Func: t.body.fn().index, Kind: y.kind, Files: t.pool.parcel.count()}
 	if d := t.ctx.deadline; !d.IsZero() {
 		req.Deadline = d.UnixNano()
 	}

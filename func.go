@@ -32,6 +32,7 @@ type entry struct {
 	idempotent bool
 	argCode    bool                  // to encode or decode an argument may run the user's code
 	resultCode bool                  // the same of a result
+	carrier    bool                  // the argument is a FileCarrier
 	hidden     map[string]string     // "argument" and "result", if nothing of its type would travel: the type
 	watch      atomic.Pointer[watch] // the last one
 
@@ -72,7 +73,9 @@ func NewFunc[A, R any](name string, fn func(ctx context.Context, arg A) (R, erro
 		panic(fmt.Sprintf("brood: NewFunc(%q): the function is nil", name))
 	}
 	f := &Func[A, R]{fn: fn, entry: &entry{name: name, argCode: wire.RunsUserCode(reflect.TypeFor[A]()), resultCode: wire.RunsUserCode(reflect.TypeFor[R]()), hidden: make(map[string]string)}}
-	f.entry.hide("argument", reflect.TypeFor[A]())
+	if f.entry.carrier = carries(reflect.TypeFor[A]()); !f.entry.carrier {
+		f.entry.hide("argument", reflect.TypeFor[A]())
+	}
 	f.entry.hide("result", reflect.TypeFor[R]())
 	f.entry.serve = f.serve
 	register(f.entry)
@@ -213,6 +216,9 @@ func (f *Func[A, R]) call(ctx context.Context, arg A) *call[A, R] {
 	c := &call[A, R]{f: f, arg: arg}
 	c.t.body = c
 	c.t.ctx.parent = ctx
+	if f.entry.carrier {
+		c.t.pack(any(&c.arg).(FileCarrier), f.entry.idempotent)
+	}
 	c.t.watched.what = &c.t
 	watchContext(ctx, &f.entry.watch, false, &c.t.watched)
 	return c
@@ -234,8 +240,11 @@ func (c *call[A, R]) dropArg() { c.arg = *new(A) }
 
 // encode implements body. The bytes may be those of the argument itself.
 func (c *call[A, R]) encode() (k wire.Kind, b []byte, err error) {
-	if !c.f.entry.argCode {
+	if !c.f.entry.argCode && !c.f.entry.carrier {
 		return wire.Encode(&c.arg, c.scratch[:0])
+	}
+	if len(c.t.pool.parcel.get()) > maxFiles {
+		return 0, nil, errFilesTooMany
 	}
 	return encodeGuarded(c.f.entry, &c.arg)
 }
@@ -279,6 +288,7 @@ func (c *call[A, R]) run(ctx context.Context, encoded bool) {
 	}
 	arg := c.arg
 	c.dropArg() // it is the function's alone
+	c.t.pool.parcel.handOver()
 	v, err = c.f.fn(ctx, arg)
 }
 
@@ -292,6 +302,10 @@ func (f *Func[A, R]) runEncoded(ctx context.Context, c *call[A, R]) (v R, err er
 	var arg A
 	if err := wire.Decode(k, b, &arg); err != nil {
 		return v, decodingError(f.entry, "argument", err)
+	}
+	if f.entry.carrier {
+		any(&arg).(FileCarrier).SetFiles(c.t.pool.parcel.get())
+		c.t.pool.parcel.handOver()
 	}
 	c.dropArg()
 	out, err := f.fn(ctx, arg)

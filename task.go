@@ -118,6 +118,9 @@ func (t *Task) Arg() any { return t.body.value() }
 // Encode is the argument for another process of this program, with all that
 // RunEncoded needs. It fails for a value that has no encoding.
 func (t *Task) Encode() ([]byte, error) {
+	if t.body.fn().carrier {
+		return nil, encodingError(t.body.fn(), "argument", errFilesAbroad)
+	}
 	k, b, err := t.body.encode()
 	if err != nil {
 		return nil, encodingError(t.body.fn(), "argument", err)

@@ -57,6 +57,7 @@ type poolTask struct {
 	// runs; in a ProcessPool its tag, once somebody asks.
 	who atomic.Uint64
 
+	parcel  *parcel   // the files that the argument carries
 	host    *host     // in whose ring it is; under the pool's mu
 	payload payload   // the encoded argument, in a ProcessPool
 	raw     rawResult // the encoded result

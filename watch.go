@@ -17,7 +17,7 @@ type watch struct {
 
 	mu   sync.Mutex
 	list *watched
-	kept bool // it does not end with its last task
+	kept bool        // it does not end with its last task
 	over bool        // the context has ended, or the last task
 	stop func() bool // of the registration; nil once over, as it holds the context
 }

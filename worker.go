@@ -46,6 +46,9 @@ type workerProcess struct {
 	mu        sync.Mutex
 	running   *served
 	cancelled map[uint64]error // why, of those cancelled before they were taken
+
+	arriving   chan *os.File // the files of the running call, while they are fetched
+	arrivingID uint64
 }
 
 // served is a call that this worker runs.
@@ -54,6 +57,7 @@ type served struct {
 	req   wire.Request
 	ctx   taskContext
 	freed bool // the argument's memory was given back
+	files []*os.File
 	done  func()
 	head  [wire.ResponseSize]byte
 }
@@ -185,6 +189,8 @@ func (w *workerProcess) control() {
 				}
 				w.cancel(binary.LittleEndian.Uint64(m.Body), why)
 			}
+		case link.File:
+			w.arrive(&m)
 		case link.Quit:
 			w.quit.Store(true)
 			w.rx.Wake()
@@ -279,6 +285,7 @@ func (w *workerProcess) run(frame []byte) {
 	err = ErrGoexit
 	defer func() {
 		c.free()
+		closeAll(c.files) // those that did not reach the function
 		err = takeBack(&c.ctx, e.taskName(), err)
 		w.answer(c, kind, out, err)
 		w.mu.Lock()
@@ -294,6 +301,10 @@ func (w *workerProcess) run(frame []byte) {
 	}
 	arg, err2 := w.argument(c, body)
 	if err2 != nil {
+		err = err2
+		return
+	}
+	if c.files, err2 = w.fetch(c); err2 != nil {
 		err = err2
 		return
 	}
@@ -355,6 +366,10 @@ func (f *Func[A, R]) serve(c *served, k wire.Kind, b []byte) (kind wire.Kind, ou
 		return 0, nil, decodingError(f.entry, "argument", err)
 	}
 	c.free()
+	if f.entry.carrier {
+		any(&arg).(FileCarrier).SetFiles(c.files)
+		c.files = nil
+	}
 	doing = f.entry.name
 	v, err := f.fn(&c.ctx, arg)
 	if err != nil {

@@ -36,7 +36,7 @@ type Conn struct {
 }
 
 // Message is a control message. A descriptor sent stays the sender's; one received
-// is the receiver's to close.
+// is the receiver's to close. One that was closed before it could be sent does not go along.
 type Message struct {
 	Type Type
 	Body []byte
@@ -106,12 +106,7 @@ func (c *Conn) Send(m Message) error {
 	head := make([]byte, headerSize, headerSize+len(m.Body))
 	binary.LittleEndian.PutUint64(head, uint64(len(m.Body)+len(m.Tail)))
 	head[8] = byte(m.Type)
-	var rights []byte
-	if m.File != nil {
-		head[9] = 1
-		rights = unix.UnixRights(int(m.File.Fd()))
-	}
-	err := c.write(append(head, m.Body...), rights)
+	err := c.writeFirst(head, &m)
 	if err == nil && len(m.Tail) > 0 {
 		err = c.write(m.Tail, nil)
 	}
@@ -119,6 +114,24 @@ func (c *Conn) Send(m Message) error {
 		c.werr = fmt.Errorf("%w: %w", ErrClosed, err)
 	}
 	return c.werr
+}
+
+// writeFirst writes the head and the body of a message, with its descriptor. One that
+// somebody has closed does not go along.
+func (c *Conn) writeFirst(head []byte, m *Message) error {
+	var err error
+	if m.File != nil {
+		if raw, e := m.File.SyscallConn(); e == nil {
+			e = raw.Control(func(fd uintptr) { // it stays that file until it is written
+				head[9] = 1
+				err = c.write(append(head, m.Body...), unix.UnixRights(int(fd)))
+			})
+			if e == nil {
+				return err
+			}
+		}
+	}
+	return c.write(append(head, m.Body...), nil)
 }
 
 // Post is Send that does not wait: what can't be written now is written by a

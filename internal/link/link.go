@@ -78,6 +78,11 @@ const (
 	// Started says that the worker has taken the frame with the number, 8 bytes, in
 	// the body, where there are no rings.
 	Started
+	// Fetch asks for the files that the argument of a call carries. The body is its id, 8
+	// bytes.
+	Fetch
+	// File brings one, with that id. Without a descriptor there is none any more.
+	File
 )
 
 // ErrClosed is a connection whose other side is gone, or which was closed here.

@@ -14,6 +14,7 @@ type Request struct {
 	Func     uint32 // its place in the table of functions, which both sides share
 	Kind     Kind   // of the argument
 	Where    Where
+	Files    uint8  // that its argument carries
 	Deadline int64  // Unix nanoseconds, 0 for none
 	Tag      uint64 // names the task among all processes for those who wait for it; 0 if it has none
 }
@@ -36,7 +37,7 @@ const RequestSize = 32
 func (r *Request) Append(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint64(b, r.ID)
 	b = binary.LittleEndian.AppendUint32(b, r.Func)
-	b = append(b, byte(r.Kind), byte(r.Where), 0, 0)
+	b = append(b, byte(r.Kind), byte(r.Where), r.Files, 0)
 	b = binary.LittleEndian.AppendUint64(b, uint64(r.Deadline))
 	return binary.LittleEndian.AppendUint64(b, r.Tag)
 }
@@ -48,7 +49,7 @@ func ParseRequest(b []byte) (r Request, body []byte, err error) {
 	}
 	r = Request{
 		ID: binary.LittleEndian.Uint64(b), Func: binary.LittleEndian.Uint32(b[8:]),
-		Kind: Kind(b[12]), Where: Where(b[13]), Deadline: int64(binary.LittleEndian.Uint64(b[16:])),
+		Kind: Kind(b[12]), Where: Where(b[13]), Files: b[14], Deadline: int64(binary.LittleEndian.Uint64(b[16:])),
 		Tag: binary.LittleEndian.Uint64(b[24:]),
 	}
 	if r.Kind > CBOR || r.Where > Apart {

@@ -1,0 +1,177 @@
+package brood
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// cargo is an argument with files.
+type cargo struct {
+	Text string
+	How  string // what the function does
+	out  []*os.File
+}
+
+func (c *cargo) Files() []*os.File     { return c.out }
+func (c *cargo) SetFiles(f []*os.File) { c.out = f }
+
+var writesCargo = NewFunc("test/writes cargo", func(ctx context.Context, c cargo) (int, error) {
+	defer closeAll(c.out)
+	switch c.How {
+	case "die":
+		syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	case "wait":
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
+	for i, f := range c.out {
+		if _, err := fmt.Fprintf(f, "%d %s", i, c.Text); err != nil {
+			return 0, err
+		}
+	}
+	return descriptors(), nil
+})
+
+// newPipes are n pipes: their ends to read and to write.
+func newPipes(t *testing.T, n int) (r, w []*os.File) {
+	t.Helper()
+	for range n {
+		a, b, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { a.Close() })
+		r, w = append(r, a), append(w, b)
+	}
+	return r, w
+}
+
+// Files go to where the function runs, and the sender's are closed: a reader sees what was
+// written, and then the end, with the task still running elsewhere or not.
+func TestFiles(t *testing.T) {
+	onEach(t, PoolOptions{Workers: 2}, func(t *testing.T, p testPool) {
+		for _, n := range []int{0, 1, 3, 40} {
+			r, w := newPipes(t, n)
+			if _, err := writesCargo.Call(t.Context(), p, cargo{Text: "hello", out: w}); err != nil {
+				t.Fatal(err)
+			}
+			for i, f := range r {
+				if b, err := io.ReadAll(f); err != nil || string(b) != fmt.Sprint(i, " hello") {
+					t.Errorf("%d of %d: %q, %v", i, n, b, err)
+				}
+				f.Close()
+			}
+		}
+	})
+}
+
+// In whatever way a task ends, its files are closed, there and here.
+func TestFilesAreClosed(t *testing.T) {
+	onEach(t, PoolOptions{Workers: 1, Grace: time.Minute}, func(t *testing.T, p testPool) {
+		first, err := writesCargo.Call(t.Context(), p, cargo{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := descriptors()
+		r, w := newPipes(t, 4)
+		running := writesCargo.Submit(t.Context(), p, cargo{How: "wait", out: w[:1]})
+		eventually(t, "the first runs", func() bool { return running.State() == Running })
+		queued := writesCargo.Submit(t.Context(), p, cargo{out: w[1:2]})
+		queued.Cancel()
+		if _, err := queued.Result(t.Context()); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		expectEnd(t, r[1])
+		running.Cancel()
+		running.Result(t.Context())
+		expectEnd(t, r[0])
+		if _, ok := p.(*ProcessPool); ok {
+			var died *WorkerDied
+			if _, err := writesCargo.Call(t.Context(), p, cargo{How: "die", out: w[2:3]}); !errors.As(err, &died) {
+				t.Error(err)
+			}
+			expectEnd(t, r[2])
+		} else {
+			w[2].Close()
+		}
+		last, err := writesCargo.Call(t.Context(), p, cargo{out: w[3:]})
+		if err != nil {
+			t.Error(err)
+		}
+		for _, f := range r {
+			f.Close()
+		}
+		if _, ok := p.(*ProcessPool); ok && last != first+1 {
+			t.Errorf("the worker has %d descriptors with one of its task's, and had %d without", last, first)
+		} else if !ok {
+			eventually(t, "all files are closed", func() bool { return descriptors() <= before })
+		}
+	})
+}
+
+// expectEnd reads end-of-file.
+func expectEnd(t *testing.T, f *os.File) {
+	t.Helper()
+	f.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if b, err := io.ReadAll(f); err != nil || len(b) != 0 {
+		t.Errorf("%q, %v, want the end", b, err)
+	}
+}
+
+// What can't travel is refused, and closed all the same.
+func TestFilesThatCannotTravel(t *testing.T) {
+	onProcesses(t, PoolOptions{Workers: 1}, func(t *testing.T, p *ProcessPool) {
+		null, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		many := make([]*os.File, 251)
+		for i := range many {
+			many[i] = null
+		}
+		if _, err := writesCargo.Call(t.Context(), p, cargo{out: many}); err == nil || !strings.Contains(err.Error(), "more than 250 files") {
+			t.Error(err)
+		}
+		if err := null.Close(); !errors.Is(err, os.ErrClosed) {
+			t.Error("it was not closed")
+		}
+		if _, err := writesCargo.Call(t.Context(), p, cargo{out: []*os.File{null}}); err == nil || !strings.Contains(err.Error(), "closed before they arrived") {
+			t.Error(err)
+		}
+		if _, err := writesCargo.Call(t.Context(), p, cargo{}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A function that may run again gets its files again.
+func TestFilesAgain(t *testing.T) {
+	onProcesses(t, PoolOptions{Workers: 1, CrashRetries: 3}, func(t *testing.T, p *ProcessPool) {
+		r, w := newPipes(t, 1)
+		if _, err := diesTwice.Call(t.Context(), p, cargo{Text: t.TempDir(), out: w}); err != nil {
+			t.Error(err)
+		}
+		r[0].SetReadDeadline(time.Now().Add(10 * time.Second))
+		if b, err := io.ReadAll(r[0]); err != nil || string(b) != "123" {
+			t.Errorf("%q, %v", b, err)
+		}
+	})
+}
+
+var diesTwice = NewFunc("test/dies twice", func(_ context.Context, c cargo) (int, error) {
+	defer closeAll(c.out)
+	all, _ := os.ReadDir(c.Text)
+	fmt.Fprint(c.out[0], len(all)+1)
+	if len(all) < 2 {
+		os.Mkdir(fmt.Sprint(c.Text, "/", len(all)), 0o700)
+		syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	}
+	return len(all), nil
+}).Idempotent()
