@@ -40,6 +40,8 @@ var layers = []layer{
 		"the front door is imported by everybody: what it needs of the system it asks of the layers below"},
 	{"/share", []string{"/internal/atexit", "/internal/cell", "/internal/race", "/internal/space", "/internal/strand", "/internal/waits", "/internal/wire"}, nil,
 		"algorithms over cells: what they stand on is below, and who uses them above"},
+	{"/tcp", []string{""}, nil,
+		"an adapter: connections on the front door's threads and processes; what it can't do with that, a user could not do either"},
 	{"/sched", nil, nil,
 		"policies are pure: state, event and time in, decisions out"},
 	{"/chart", []string{"/sched"}, nil,

@@ -1,7 +1,10 @@
 package brood
 
 import (
+	"errors"
 	"fmt"
+	"slices"
+	"syscall"
 	"time"
 
 	"github.com/brood-go/brood/internal/link"
@@ -11,7 +14,9 @@ import (
 // that somebody killed; the first outcome of a worker sets the count back, and so does a
 // long time without a failure. A worker that ends by itself when it has just become
 // ready and runs nothing is a failed start as well: what its initializer left running
-// has ended it. What happens to a worker that has served does not count.
+// has ended it. What happens to a worker that has served does not count. A system that is out
+// of descriptors, processes or memory counts as somebody who kills; and does not break a pool
+// some of whose workers serve: that is a smaller pool for a while.
 const (
 	faultWeight = 10
 	killWeight  = 1
@@ -205,8 +210,8 @@ func (p *pool) ready(h *host) {
 func (p *pool) startFailed(h *host) {
 	err := h.startError()
 	p.deaths[err.Stage]++
-	weight := faultWeight
-	if h.killedByOthers() {
+	weight, short := faultWeight, h.foundShortage()
+	if short || h.killedByOthers() {
 		weight = killWeight
 	}
 	now := time.Now()
@@ -217,9 +222,19 @@ func (p *pool) startFailed(h *host) {
 	p.failures += weight
 	pause := firstPause << min(p.failures/faultWeight, 10)
 	p.retryAt = now.Add(min(pause, longPause))
-	if p.once || p.failures >= breakAfter*(p.want+p.o.Spares) {
+	if p.once || p.failures >= breakAfter*(p.want+p.o.Spares) && !(short && p.serves()) {
 		p.broken = err
 	}
+}
+
+// foundShortage reports whether the worker was not started because the system is out of something.
+func (h *host) foundShortage() bool {
+	return h.stage == "start" && slices.ContainsFunc([]error{syscall.EMFILE, syscall.ENFILE, syscall.EAGAIN, syscall.ENOMEM, syscall.ENOBUFS}, func(e error) bool { return errors.Is(h.startErr, e) })
+}
+
+// serves reports whether there is a worker that serves. Called with mu held.
+func (p *pool) serves() bool {
+	return slices.ContainsFunc(p.hosts, func(h *host) bool { return h.state == hostServing && !h.killed && !h.eof })
 }
 
 // startError says why a worker did not get ready.

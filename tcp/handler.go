@@ -1,0 +1,110 @@
+package tcp
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime/debug"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/brood-go/brood"
+)
+
+// Handler serves one connection at a time, in whatever process. Make it with NewHandler.
+type Handler struct {
+	name string
+	fn   func(ctx context.Context, conn net.Conn) error
+	tls  func() (*tls.Config, error)
+
+	one  *brood.Func[passed, struct{}] // serves a connection
+	many *brood.Func[shared, struct{}] // serves those of a listener
+}
+
+// NewHandler gives a function that serves a connection a name by which every process of
+// this program knows it. It must be called at package level, as brood.NewFunc. The
+// connection is closed when fn has returned; its error, but for those of a client that has
+// gone, is logged. ctx ends when the server has drained for long enough: then reads and
+// writes fail as well.
+func NewHandler(name string, fn func(ctx context.Context, conn net.Conn) error) *Handler {
+	if fn == nil {
+		panic(fmt.Sprintf("tcp: NewHandler(%q): the function is nil", name))
+	}
+	h := &Handler{name: name, fn: fn}
+	h.one = brood.NewFunc("tcp: "+name, h.serveOne)
+	h.many = brood.NewFunc("tcp: "+name+" (prefork)", h.serveMany)
+	return h
+}
+
+// TLS makes the handler's connections secure: config is called once in each process that
+// serves some, and once in the server's. It returns h and is called where h is made.
+func (h *Handler) TLS(config func() (*tls.Config, error)) *Handler {
+	h.tls = sync.OnceValues(config)
+	return h
+}
+
+// Name is the name given to NewHandler.
+func (h *Handler) Name() string { return h.name }
+
+// errVanished are what a handler meets when its client has gone or is slow, or the server ends.
+var errVanished = []error{
+	io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, os.ErrDeadlineExceeded, context.Canceled, context.DeadlineExceeded,
+	syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED, syscall.ETIMEDOUT,
+}
+
+// Such an error keeps its identity on the way from another process.
+var _ = brood.RegisterError("net.ErrClosed", net.ErrClosed)
+
+// vanished reports whether an error says no more than that the connection is over.
+func vanished(err error) bool {
+	if p := (*brood.PanicError)(nil); errors.As(err, &p) {
+		return false
+	}
+	if d := (*brood.WorkerDied)(nil); errors.As(err, &d) {
+		return false
+	}
+	for _, e := range errVanished {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// serve serves a connection on this goroutine, and closes it. A panic is an error.
+func (h *Handler) serve(ctx context.Context, conn net.Conn, idle time.Duration) (err error) {
+	defer conn.Close()
+	defer func() {
+		if v := recover(); v != nil {
+			err = &brood.PanicError{Value: fmt.Sprint(v), Stack: debug.Stack(), Task: "handler " + h.name}
+		}
+	}()
+	raw := conn
+	cut := func() { raw.SetDeadline(past) }
+	if idle > 0 {
+		i := newIdleConn(conn, idle)
+		conn, cut = i, i.cut
+	}
+	defer context.AfterFunc(ctx, cut)()
+	if h.tls != nil {
+		config, err := h.tls()
+		if err != nil {
+			return fmt.Errorf("tcp: the TLS configuration of handler %s: %w", h.name, err)
+		}
+		secure := tls.Server(conn, config)
+		defer secure.Close() // which says that this is the end, and nobody has cut it short
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return fmt.Errorf("tcp: TLS handshake: %w", err)
+		}
+		conn = secure
+	}
+	return h.fn(ctx, conn)
+}
+
+// past is a deadline that is over.
+var past = time.Unix(1, 0)

@@ -1,0 +1,102 @@
+package tcp
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/brood-go/brood"
+)
+
+// processes is the model of a process for each connection: a worker of a pool gets the
+// accepted socket as a part of its task. The parent closes its own descriptor when
+// the worker has its one, so that the end of the worker is that of the connection.
+type processes struct {
+	s       *Server
+	pool    *brood.ProcessPool
+	accepts *acceptor
+}
+
+// passed is a connection on its way to a process.
+type passed struct {
+	Idle time.Duration
+
+	socket *os.File
+}
+
+var _ brood.FileCarrier = (*passed)(nil)
+
+// Files implements brood.FileCarrier.
+func (p *passed) Files() []*os.File { return []*os.File{p.socket} }
+
+// SetFiles implements brood.FileCarrier.
+func (p *passed) SetFiles(files []*os.File) { p.socket = files[0] }
+
+// filer is a connection or a listener that can be passed on.
+type filer interface{ File() (*os.File, error) }
+
+func newProcesses(s *Server, ln net.Listener) (*processes, error) {
+	if _, ok := ln.(filer); !ok {
+		return nil, fmt.Errorf("tcp: the connections of a %T can't go to processes: use one of package net for TCP or Unix sockets (for TLS see Handler.TLS)", ln)
+	}
+	o := s.o.Pool
+	o.Name, o.Workers, o.Grace = s.h.name, s.o.MaxConns, graceOf(s.o.Grace)
+	pool, err := brood.NewProcessPool(o)
+	if err != nil {
+		return nil, fmt.Errorf("tcp: %w", err)
+	}
+	p := &processes{s: s, pool: pool}
+	p.accepts = newAcceptor(ln, s.stopping, s.o.MaxConns, p.serve, s.pausing)
+	return p, nil
+}
+
+// graceOf is a grace as PoolOptions has it.
+func graceOf(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
+}
+
+// serve passes a connection on.
+func (p *processes) serve(conn net.Conn) {
+	s := p.s
+	s.accepted.Add(1)
+	s.enter()
+	remote := conn.RemoteAddr()
+	over := func(err error) {
+		s.outcome(remote, err)
+		p.accepts.gone()
+		s.leave()
+	}
+	f, err := conn.(filer).File()
+	conn.Close()
+	if err != nil {
+		over(fmt.Errorf("tcp: %w", err))
+		return
+	}
+	p.s.h.one.Submit(s.ctx, p.pool, passed{Idle: s.o.IdleTimeout, socket: f}).OnDone(func(f *brood.Future[struct{}]) {
+		_, err := f.Result(context.Background())
+		over(err)
+	})
+}
+
+func (p *processes) run() error { return p.accepts.run() }
+
+func (p *processes) end() error {
+	err := p.pool.Close()
+	<-p.s.whenQuiet() // every task has its outcome
+	return err
+}
+
+// serveOne serves a connection in the process that it was passed to.
+func (h *Handler) serveOne(ctx context.Context, p passed) (none struct{}, err error) {
+	conn, err := net.FileConn(p.socket)
+	p.socket.Close()
+	if err != nil {
+		return none, fmt.Errorf("tcp: the connection that was passed on: %w", err)
+	}
+	return none, h.serve(ctx, conn, p.Idle)
+}

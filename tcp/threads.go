@@ -1,0 +1,108 @@
+package tcp
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/brood-go/brood"
+)
+
+// crew serves connections on threads of this process: for the model of that name, and in
+// each process of Prefork.
+type crew struct {
+	h       *Handler
+	idle    time.Duration
+	ctx     context.Context
+	began   func()
+	ended   func(remote net.Addr, err error) // the connection is closed
+	accepts *acceptor
+
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
+}
+
+// serve starts the thread of a connection.
+func (c *crew) serve(conn net.Conn) {
+	c.mu.Lock()
+	c.conns[conn] = struct{}{}
+	c.mu.Unlock()
+	c.began()
+	remote := conn.RemoteAddr()
+	brood.Go(c.ctx, brood.ThreadOptions{Name: c.h.name + " " + remote.String(), Daemon: true}, func(ctx context.Context) error {
+		err := brood.ErrGoexit
+		defer func() {
+			c.mu.Lock()
+			delete(c.conns, conn)
+			c.mu.Unlock()
+			c.ended(remote, err)
+			c.accepts.gone()
+		}()
+		err = c.h.serve(ctx, conn, c.idle)
+		return nil
+	})
+}
+
+// cutOff closes the connections of handlers that have not returned, and says how many
+// there are.
+func (c *crew) cutOff() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conn := range c.conns {
+		conn.Close()
+	}
+	return len(c.conns)
+}
+
+// threads is the model of a goroutine for each connection.
+type threads struct {
+	crew
+}
+
+func newThreads(s *Server, ctx context.Context, ln net.Listener) *threads {
+	t := &threads{crew{h: s.h, idle: s.o.IdleTimeout, conns: make(map[net.Conn]struct{})}}
+	t.ctx = handlerContext(ctx, s.ctx)
+	t.began = func() {
+		s.accepted.Add(1)
+		s.enter()
+	}
+	t.ended = func(remote net.Addr, err error) {
+		s.outcome(remote, err)
+		s.leave()
+	}
+	t.accepts = newAcceptor(ln, s.stopping, s.o.MaxConns, t.serve, s.pausing)
+	return t
+}
+
+// handlerContext has the values of Serve's context, and the end of the handlers'.
+func handlerContext(values, end context.Context) context.Context { return merged{end, values} }
+
+type merged struct {
+	context.Context
+	values context.Context
+}
+
+// Value implements context.Context.
+func (m merged) Value(key any) any {
+	if v := m.Context.Value(key); v != nil {
+		return v
+	}
+	return m.values.Value(key)
+}
+
+func (t *threads) run() error { return t.accepts.run() }
+
+func (t *threads) end() error {
+	if n := t.cutOff(); n > 0 {
+		return fmt.Errorf("tcp: %d handlers have not returned within the grace: %w", n, brood.ErrAbandoned)
+	}
+	return nil
+}
+
+// pausing is told when accepting pauses.
+func (s *Server) pausing(err error) {
+	s.pauses.Add(1)
+	s.o.Logger.Warn("tcp: accepting pauses until the system has room again", "handler", s.h.name, "error", err)
+}
