@@ -217,9 +217,9 @@ func (p *pool) leastBusy() *host {
 // put puts a call into the ring of h, without waking it; false if it is full. Called
 // with mu held.
 func (p *pool) put(h *host, t *Task) bool {
-	y := &t.pool.payload
+	y, files := &t.pool.payload, t.pool.parcel.get()
 	p.nextID++
-	req := wire.Request{ID: p.nextID, Func: t.body.fn().index, Kind: y.kind, Files: t.pool.parcel.count()}
+	req := wire.Request{ID: p.nextID, Func: t.body.fn().index, Kind: y.kind, Files: uint8(len(files))}
 	if d := t.ctx.deadline; !d.IsZero() {
 		req.Deadline = d.UnixNano()
 	}
@@ -236,6 +236,7 @@ func (p *pool) put(h *host, t *Task) bool {
 		p.noRoom(h)
 		return false
 	}
+	h.sendFiles(req.ID, files)
 	t.pool.host = h
 	h.flights = append(h.flights, flight{task: t, id: req.ID, at: at})
 	h.assigned++
@@ -274,6 +275,7 @@ func (h *host) remove(i int) {
 // again, and the worker serves on if there are not as many as there should be. Called with
 // mu held.
 func (p *pool) unassign(h *host, i int) {
+	h.dropFiles(h.flights[i])
 	h.remove(i)
 	h.assigned--
 	if !h.usedUp || h.state != hostRetiring {

@@ -3,6 +3,7 @@ package brood
 import (
 	"encoding/binary"
 	"errors"
+	"maps"
 	"os"
 	"reflect"
 	"sync"
@@ -14,10 +15,11 @@ import (
 // runs: Python's reduction of sockets and connections. A pointer to the argument's type has the
 // methods; the fields that they are about do not travel otherwise, so they are not exported.
 //
-// From Submit on the files are the task's. In the process of the caller they are closed when
-// the worker has them, or when the task has ended without having run; those of an Idempotent
-// function, which may run again, when the task has ended. The function owns the files that its
-// argument has, and closes them. At most 250 can be carried, to processes of this machine alone.
+// From Submit on the files are the task's. In a goroutine the function owns them, and closes them.
+// Another process gets descriptors of its own, which the function owns; those of the caller's
+// process are closed when the task has ended, and not before, as another worker may need them:
+// whoever reads the other end of a pipe or socket sees the end then. The files of a task that
+// never runs are closed. At most 250 can be carried, to processes of this machine alone.
 type FileCarrier interface {
 	// Files are those of an argument that is about to travel.
 	Files() []*os.File
@@ -38,14 +40,13 @@ func carries(t reflect.Type) bool {
 	return reflect.PointerTo(t).Implements(reflect.TypeFor[FileCarrier]())
 }
 
-// parcel is the files of a task on their way.
+// parcel is the files of a task, as its caller's process has them.
 type parcel struct {
 	mu    sync.Mutex
 	files []*os.File // nil once they are closed, or the function's
-	keep  bool       // they may be sent again
 }
 
-// get is the files, for a worker. They stay the parcel's.
+// get is the files. They stay the parcel's.
 func (p *parcel) get() []*os.File {
 	if p == nil {
 		return nil
@@ -54,9 +55,6 @@ func (p *parcel) get() []*os.File {
 	defer p.mu.Unlock()
 	return p.files
 }
-
-// count is how many files there are.
-func (p *parcel) count() uint8 { return uint8(len(p.get())) }
 
 // handOver makes the files those of a function of this process.
 func (p *parcel) handOver() {
@@ -78,82 +76,87 @@ func (p *parcel) close() {
 }
 
 // pack takes the files of a task's argument.
-func (t *Task) pack(c FileCarrier, idempotent bool) {
-	p := &parcel{files: c.Files(), keep: idempotent}
+func (t *Task) pack(c FileCarrier) {
+	p := &parcel{files: c.Files()}
 	t.pool.parcel = p
 	t.whenSettled(p.close)
 }
 
-// A worker that has taken a call whose argument carries files asks for them over the control
-// connection, so that none ever goes to one which does not run it.
+// Files go to a worker over its control connection, each in a message with the id of the call
+// that they belong to. They are sent when the call is put into the worker's ring, and kept there until
+// it is taken. If it is taken back instead, a message without a descriptor says so.
 
-// sendFiles answers a worker that has taken the call of an id.
-func (h *host) sendFiles(id uint64) {
-	p := h.pool
-	var y *parcel
-	p.mu.Lock()
-	for i := range h.flights {
-		if f := &h.flights[i]; f.id == id {
-			y = f.task.pool.parcel
-		}
-	}
-	p.mu.Unlock()
-	body := binary.LittleEndian.AppendUint64(nil, id)
-	files := y.get()
+// sendFiles sends the files of a call. Called with the pool's mu held.
+func (h *host) sendFiles(id uint64, files []*os.File) {
 	if len(files) == 0 {
-		h.conn.Post(link.Message{Type: link.File, Body: body})
 		return
 	}
-	for i, f := range files {
-		m := link.Message{Type: link.File, Body: body, File: f}
-		if i == len(files)-1 && !y.keep {
-			m.Sent = y.close
-		}
-		h.conn.Post(m)
+	body := binary.LittleEndian.AppendUint64(nil, id)
+	for _, f := range files {
+		h.conn.Post(link.Message{Type: link.File, Body: body, File: f})
 	}
 }
 
-// fetch gets the files of a call.
-func (w *workerProcess) fetch(c *served) ([]*os.File, error) {
-	n := int(c.req.Files)
-	if n == 0 {
-		return nil, nil
+// dropFiles says that a call was taken back. Called with the pool's mu held.
+func (h *host) dropFiles(f flight) {
+	if f.task.pool.parcel != nil {
+		h.conn.Post(link.Message{Type: link.File, Body: binary.LittleEndian.AppendUint64(nil, f.id)})
 	}
-	arrived := make(chan *os.File, n)
-	w.mu.Lock()
-	w.arriving, w.arrivingID = arrived, c.req.ID
-	w.mu.Unlock()
-	err := w.conn.Send(link.Message{Type: link.Fetch, Body: binary.LittleEndian.AppendUint64(nil, c.req.ID)})
-	var files []*os.File
-	for err == nil && len(files) < n {
-		if f := <-arrived; f != nil { // if the parent dies, so does this process
-			files = append(files, f)
-		} else {
-			err = errFilesGone
-		}
+}
+
+// arrivals are the files that a worker has got for calls which it has not taken yet.
+type arrivals struct {
+	mu    sync.Mutex
+	some  sync.Cond
+	files map[uint64][]*os.File
+	gone  map[uint64]bool // those of a call that will not come
+	taken uint64          // the last call; none before it is wanted any more
+}
+
+func newArrivals() *arrivals {
+	a := &arrivals{files: make(map[uint64][]*os.File), gone: make(map[uint64]bool)}
+	a.some.L = &a.mu
+	return a
+}
+
+// add takes what the parent has sent: a file, or word that there is none any more.
+func (a *arrivals) add(m *link.Message) {
+	if len(m.Body) != 8 {
+		return
 	}
-	w.mu.Lock()
-	w.arriving = nil
-	w.mu.Unlock()
-	if err != nil {
-		for len(arrived) > 0 {
-			if f := <-arrived; f != nil {
-				files = append(files, f)
-			}
+	id := binary.LittleEndian.Uint64(m.Body)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case m.File == nil:
+		closeAll(a.files[id])
+		delete(a.files, id)
+		if id > a.taken {
+			a.gone[id] = true
 		}
+	case id <= a.taken:
+		m.File.Close()
+	default:
+		a.files[id] = append(a.files[id], m.File)
+	}
+	a.some.Broadcast()
+}
+
+// take waits for the n files of a call that the worker has taken. If the parent dies
+// meanwhile, so does this process.
+func (a *arrivals) take(id uint64, n int) ([]*os.File, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for len(a.files[id]) < n && !a.gone[id] {
+		a.some.Wait()
+	}
+	files := a.files[id]
+	delete(a.files, id)
+	a.taken = id
+	maps.DeleteFunc(a.gone, func(other uint64, _ bool) bool { return other <= id })
+	if len(files) < n {
 		closeAll(files)
-		return nil, err
+		return nil, errFilesGone
 	}
 	return files, nil
-}
-
-// arrive takes a file that the parent has sent.
-func (w *workerProcess) arrive(m *link.Message) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.arriving != nil && len(m.Body) == 8 && binary.LittleEndian.Uint64(m.Body) == w.arrivingID && len(w.arriving) < cap(w.arriving) {
-		w.arriving <- m.File
-	} else if m.File != nil {
-		m.File.Close()
-	}
 }

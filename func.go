@@ -217,7 +217,7 @@ func (f *Func[A, R]) call(ctx context.Context, arg A) *call[A, R] {
 	c.t.body = c
 	c.t.ctx.parent = ctx
 	if f.entry.carrier {
-		c.t.pack(any(&c.arg).(FileCarrier), f.entry.idempotent)
+		c.t.pack(any(&c.arg).(FileCarrier))
 	}
 	c.t.watched.what = &c.t
 	watchContext(ctx, &f.entry.watch, false, &c.t.watched)
@@ -240,11 +240,11 @@ func (c *call[A, R]) dropArg() { c.arg = *new(A) }
 
 // encode implements body. The bytes may be those of the argument itself.
 func (c *call[A, R]) encode() (k wire.Kind, b []byte, err error) {
-	if !c.f.entry.argCode && !c.f.entry.carrier {
-		return wire.Encode(&c.arg, c.scratch[:0])
-	}
 	if len(c.t.pool.parcel.get()) > maxFiles {
 		return 0, nil, errFilesTooMany
+	}
+	if !c.f.entry.argCode {
+		return wire.Encode(&c.arg, c.scratch[:0])
 	}
 	return encodeGuarded(c.f.entry, &c.arg)
 }

@@ -320,10 +320,6 @@ func (h *host) control() {
 			p.mu.Lock()
 			h.startErr, h.stage = decodeError(m.Body), "initializer"
 			p.mu.Unlock()
-		case link.Fetch:
-			if len(m.Body) == 8 {
-				h.sendFiles(binary.LittleEndian.Uint64(m.Body))
-			}
 		case link.Log:
 			if p.o.LogHandler != nil {
 				h.log(m.Body)

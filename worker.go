@@ -46,9 +46,7 @@ type workerProcess struct {
 	mu        sync.Mutex
 	running   *served
 	cancelled map[uint64]error // why, of those cancelled before they were taken
-
-	arriving   chan *os.File // the files of the running call, while they are fetched
-	arrivingID uint64
+	files     *arrivals
 }
 
 // served is a call that this worker runs.
@@ -102,7 +100,7 @@ func serveWorker(h *handshake) {
 	if err != nil {
 		fatal("%v", err)
 	}
-	w := &workerProcess{conn: conn, cancelled: make(map[uint64]error)}
+	w := &workerProcess{conn: conn, cancelled: make(map[uint64]error), files: newArrivals()}
 	w.greet(h)
 	if w.ways, err = link.NewGuest(conn, h.rings, ringsFD); err != nil {
 		fatal("%v", err)
@@ -190,7 +188,7 @@ func (w *workerProcess) control() {
 				w.cancel(binary.LittleEndian.Uint64(m.Body), why)
 			}
 		case link.File:
-			w.arrive(&m)
+			w.files.add(&m)
 		case link.Quit:
 			w.quit.Store(true)
 			w.rx.Wake()
@@ -304,9 +302,11 @@ func (w *workerProcess) run(frame []byte) {
 		err = err2
 		return
 	}
-	if c.files, err2 = w.fetch(c); err2 != nil {
-		err = err2
-		return
+	if req.Files > 0 {
+		if c.files, err = w.files.take(req.ID, int(req.Files)); err != nil {
+			return
+		}
+		err = ErrGoexit
 	}
 	if e = lookup(req.Func); e == nil {
 		err = fmt.Errorf("brood: there is no function %d", req.Func)

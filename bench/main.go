@@ -39,6 +39,13 @@ func main() {
 	if len(os.Args) == 2 && os.Args[1] == nothing {
 		return
 	}
+	if len(os.Args) == 3 && os.Args[1] == asServer {
+		if err := serveAs(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if len(os.Args) > 3 && os.Args[1] == goLoop {
 		if err := loopInGo(os.Args[2], os.Args[3:]); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)

@@ -136,8 +136,19 @@ func (c *Conn) writeFirst(head []byte, m *Message) error {
 
 // Post is Send that does not wait: what can't be written now is written by a
 // goroutine, in order.
+//
+// A short message is written at once, if that can be done without waiting: to wake a goroutine
+// for it takes longer.
 func (c *Conn) Post(m Message) {
 	c.qmu.Lock()
+	if !c.closed && !c.posting && m.Sent == nil && len(m.Body)+len(m.Tail) <= shortMessage && c.wmu.TryLock() {
+		sent := c.tryWrite(&m)
+		c.wmu.Unlock()
+		if sent {
+			c.qmu.Unlock()
+			return
+		}
+	}
 	closed := c.closed
 	if !closed {
 		c.queue = append(c.queue, m)
@@ -150,6 +161,54 @@ func (c *Conn) Post(m Message) {
 	if closed && m.Sent != nil {
 		m.Sent()
 	}
+}
+
+// shortMessage is a size that the system's socket takes as a whole or not at all.
+const shortMessage = 1024
+
+// tryWrite writes a short message without waiting; false if it can't. Called with wmu held.
+func (c *Conn) tryWrite(m *Message) bool {
+	if c.werr != nil {
+		return true // as Send would have it: it shows on the reading side
+	}
+	b := make([]byte, headerSize, headerSize+shortMessage)
+	binary.LittleEndian.PutUint64(b, uint64(len(m.Body)+len(m.Tail)))
+	b[8] = byte(m.Type)
+	b = append(append(b, m.Body...), m.Tail...)
+	n, err := 0, error(unix.EAGAIN)
+	write := func(rights []byte) error {
+		return c.raw.Write(func(fd uintptr) bool {
+			n, err = unix.SendmsgN(int(fd), b, rights, nil, sendFlags|unix.MSG_DONTWAIT)
+			return true
+		})
+	}
+	with := false
+	if m.File != nil {
+		if raw, e := m.File.SyscallConn(); e == nil {
+			with = raw.Control(func(fd uintptr) {
+				b[9] = 1
+				if e := write(unix.UnixRights(int(fd))); e != nil {
+					err = e
+				}
+			}) == nil
+		}
+	}
+	if !with {
+		b[9] = 0
+		if e := write(nil); e != nil {
+			err = e
+		}
+	}
+	switch {
+	case err == unix.EAGAIN || err == unix.EINTR:
+		return false
+	case err == nil && n < len(b):
+		err = c.write(b[n:], nil)
+	}
+	if err != nil {
+		c.werr = fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	return true
 }
 
 // post writes the queue until it is empty.

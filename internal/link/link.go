@@ -78,10 +78,8 @@ const (
 	// Started says that the worker has taken the frame with the number, 8 bytes, in
 	// the body, where there are no rings.
 	Started
-	// Fetch asks for the files that the argument of a call carries. The body is its id, 8
-	// bytes.
-	Fetch
-	// File brings one, with that id. Without a descriptor there is none any more.
+	// File brings a file that the argument of a call carries. The body is the call's id, 8
+	// bytes. Without a descriptor there is none any more.
 	File
 )
 
