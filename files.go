@@ -3,10 +3,13 @@ package brood
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"io"
 	"maps"
 	"os"
 	"reflect"
 	"sync"
+	"syscall"
 
 	"github.com/brood-go/brood/internal/link"
 )
@@ -22,9 +25,17 @@ import (
 // never runs are closed. At most 250 can be carried, to processes of this machine alone.
 type FileCarrier interface {
 	// Files are those of an argument that is about to travel.
-	Files() []*os.File
-	// SetFiles gives them to an argument that has arrived, in the same order.
+	Files() []Descriptor
+	// SetFiles gives them to an argument that has arrived, in the same order. Of a socket
+	// package net makes a connection or a listener again: see net.FileConn.
 	SetFiles(files []*os.File)
+}
+
+// Descriptor is what has a file descriptor: an *os.File, or a connection or listener of package
+// net.
+type Descriptor interface {
+	syscall.Conn
+	io.Closer
 }
 
 const maxFiles = 250
@@ -43,11 +54,11 @@ func carries(t reflect.Type) bool {
 // parcel is the files of a task, as its caller's process has them.
 type parcel struct {
 	mu    sync.Mutex
-	files []*os.File // nil once they are closed, or the function's
+	files []Descriptor // nil once they are closed, or the function's
 }
 
 // get is the files. They stay the parcel's.
-func (p *parcel) get() []*os.File {
+func (p *parcel) get() []Descriptor {
 	if p == nil {
 		return nil
 	}
@@ -66,13 +77,46 @@ func (p *parcel) handOver() {
 	p.files = nil
 }
 
+// unpack is the files as another process would have them: those that are no *os.File as files
+// of their own. The others are handed over.
+func (p *parcel) unpack() (files []*os.File, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var stay []Descriptor
+	for _, d := range p.files {
+		f, ours := d.(*os.File)
+		if !ours {
+			stay = append(stay, d)
+			x, ok := d.(interface{ File() (*os.File, error) })
+			if !ok {
+				err = errors.Join(err, fmt.Errorf("a %T has no method File", d))
+				continue
+			}
+			var e error
+			if f, e = x.File(); e != nil {
+				err = errors.Join(err, e)
+				continue
+			}
+		}
+		files = append(files, f)
+	}
+	p.files = stay
+	if err != nil {
+		closeAll(files)
+		return nil, err
+	}
+	return files, nil
+}
+
 // close closes what is still here.
 func (p *parcel) close() {
 	p.mu.Lock()
 	files := p.files
 	p.files = nil
 	p.mu.Unlock()
-	closeAll(files)
+	for _, f := range files {
+		f.Close()
+	}
 }
 
 // pack takes the files of a task's argument.
@@ -87,13 +131,13 @@ func (t *Task) pack(c FileCarrier) {
 // it is taken. If it is taken back instead, a message without a descriptor says so.
 
 // sendFiles sends the files of a call. Called with the pool's mu held.
-func (h *host) sendFiles(id uint64, files []*os.File) {
+func (h *host) sendFiles(id uint64, files []Descriptor) {
 	if len(files) == 0 {
 		return
 	}
 	body := binary.LittleEndian.AppendUint64(nil, id)
 	for _, f := range files {
-		h.conn.Post(link.Message{Type: link.File, Body: body, File: f})
+		h.conn.Post(link.Message{Type: link.File, Body: body, Pass: f})
 	}
 }
 

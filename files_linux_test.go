@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"syscall"
@@ -19,7 +20,12 @@ type cargo struct {
 	out  []*os.File
 }
 
-func (c *cargo) Files() []*os.File     { return c.out }
+func (c *cargo) Files() (all []Descriptor) {
+	for _, f := range c.out {
+		all = append(all, f)
+	}
+	return all
+}
 func (c *cargo) SetFiles(f []*os.File) { c.out = f }
 
 var writesCargo = NewFunc("test/writes cargo", func(ctx context.Context, c cargo) (int, error) {
@@ -175,3 +181,53 @@ var diesTwice = NewFunc("test/dies twice", func(_ context.Context, c cargo) (int
 	}
 	return len(all), nil
 }).Idempotent()
+
+// telegram is an argument with a connection.
+type telegram struct {
+	conn net.Conn
+	file *os.File
+}
+
+func (g *telegram) Files() []Descriptor   { return []Descriptor{g.conn.(Descriptor)} }
+func (g *telegram) SetFiles(f []*os.File) { g.file = f[0] }
+
+var sendsTelegram = NewFunc("test/sends telegram", func(_ context.Context, g telegram) (string, error) {
+	if g.file != nil {
+		c, err := net.FileConn(g.file)
+		g.file.Close()
+		if err != nil {
+			return "", err
+		}
+		g.conn = c
+	}
+	defer g.conn.Close()
+	_, err := g.conn.Write([]byte("stop"))
+	return g.conn.RemoteAddr().String(), err
+})
+
+// Connections go as they are.
+func TestConnections(t *testing.T) {
+	onEach(t, PoolOptions{Workers: 1}, func(t *testing.T, p testPool) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		client, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		conn, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if remote, err := sendsTelegram.Call(t.Context(), p, telegram{conn: conn}); err != nil || remote != client.LocalAddr().String() {
+			t.Error(remote, err)
+		}
+		client.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if b, err := io.ReadAll(client); err != nil || string(b) != "stop" {
+			t.Errorf("%q, %v", b, err)
+		}
+	})
+}

@@ -304,8 +304,11 @@ func (f *Func[A, R]) runEncoded(ctx context.Context, c *call[A, R]) (v R, err er
 		return v, decodingError(f.entry, "argument", err)
 	}
 	if f.entry.carrier {
-		any(&arg).(FileCarrier).SetFiles(c.t.pool.parcel.get())
-		c.t.pool.parcel.handOver()
+		files, err := c.t.pool.parcel.unpack()
+		if err != nil {
+			return v, decodingError(f.entry, "argument", err)
+		}
+		any(&arg).(FileCarrier).SetFiles(files)
 	}
 	c.dropArg()
 	out, err := f.fn(ctx, arg)

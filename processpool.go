@@ -83,6 +83,7 @@ type pool struct {
 	broken   error
 	failures int       // of starts, weighted, since a worker's first outcome
 	failedAt time.Time // the last of them
+	short    bool      // the last start failed because the system was out of something
 	retryAt  time.Time // no start before
 	wakeAt   time.Time // when the supervisor is due; zero: never
 	timer    *time.Timer
@@ -200,6 +201,7 @@ func (h *ProcessPool) Stats() Stats {
 
 // newPool makes a pool without workers.
 func newPool(o PoolOptions) (*pool, error) {
+	buildID() // now, and not when there may be no descriptor to read it with
 	p := &pool{o: o, gate: newGate(o.MaxPending), want: o.Workers, finished: make(chan struct{}), deaths: make(map[string]int)}
 	if !o.sockets {
 		p.outbox = link.NewOutbox()

@@ -74,7 +74,11 @@ func (p *pool) reconcile(now time.Time) {
 	for ; serving > want; serving-- {
 		p.retireOne(now)
 	}
-	for n := want + spares - serving - leaving - spare - starting; n > 0; n-- {
+	n := want + spares - serving - leaving - spare - starting
+	if p.short {
+		n = min(n, 1-starting) // several would take from each other what is left
+	}
+	for ; n > 0; n-- {
 		if now.Before(p.retryAt) {
 			p.wakeBy(p.retryAt)
 			break
@@ -197,6 +201,7 @@ func (p *pool) ready(h *host) {
 		return
 	}
 	h.state, h.stage, h.killAt, h.readyAt = hostSpare, "ready", time.Time{}, time.Now()
+	p.short = false
 	go h.readLoop()
 	if p.once {
 		h.state = hostServing
@@ -218,7 +223,7 @@ func (p *pool) startFailed(h *host) {
 	if now.Sub(p.failedAt) > max(forgetAfter, 2*p.o.StartTimeout) {
 		p.failures = 0
 	}
-	p.failedAt = now
+	p.failedAt, p.short = now, short
 	p.failures += weight
 	pause := firstPause << min(p.failures/faultWeight, 10)
 	p.retryAt = now.Add(min(pause, longPause))

@@ -14,7 +14,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -68,7 +67,11 @@ func serveUpper(ctx context.Context, conn net.Conn) error {
 		case "fail\n":
 			return errHandler
 		case "crash\n":
-			syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			p, err := os.FindProcess(os.Getpid())
+			if err == nil {
+				err = p.Kill()
+			}
+			return err
 		case "until the end\n":
 			fmt.Fprintln(conn, "waits")
 			<-ctx.Done()

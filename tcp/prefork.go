@@ -44,7 +44,7 @@ type shared struct {
 var _ brood.FileCarrier = (*shared)(nil)
 
 // Files implements brood.FileCarrier.
-func (s *shared) Files() []*os.File { return []*os.File{s.listener, s.drain, s.report} }
+func (s *shared) Files() []brood.Descriptor { return []brood.Descriptor{s.listener, s.drain, s.report} }
 
 // SetFiles implements brood.FileCarrier.
 func (s *shared) SetFiles(f []*os.File) { s.listener, s.drain, s.report = f[0], f[1], f[2] }
@@ -148,6 +148,7 @@ func (p *prefork) listen(most int) (served bool, err error) {
 	case <-f.Done():
 	case <-p.s.stopping:
 		stopDrain.Close()
+		listener.Close() // the last descriptor of it here
 	}
 	_, err = f.Result(context.Background())
 	<-read

@@ -10,9 +10,9 @@ import (
 	"github.com/brood-go/brood"
 )
 
-// processes is the model of a process for each connection: a worker of a pool gets the
-// accepted socket as a part of its task. The parent closes its own descriptor when
-// the worker has its one, so that the end of the worker is that of the connection.
+// processes is the model of a process for each connection: a worker of a pool gets a
+// descriptor of the accepted socket with its task. The parent closes its own one when the task has
+// its outcome, which it has also, and at once, when the worker dies.
 type processes struct {
 	s       *Server
 	pool    *brood.ProcessPool
@@ -23,13 +23,14 @@ type processes struct {
 type passed struct {
 	Idle time.Duration
 
-	socket *os.File
+	conn   brood.Descriptor // in the process that has accepted it
+	socket *os.File         // in the one that serves it
 }
 
 var _ brood.FileCarrier = (*passed)(nil)
 
 // Files implements brood.FileCarrier.
-func (p *passed) Files() []*os.File { return []*os.File{p.socket} }
+func (p *passed) Files() []brood.Descriptor { return []brood.Descriptor{p.conn} }
 
 // SetFiles implements brood.FileCarrier.
 func (p *passed) SetFiles(files []*os.File) { p.socket = files[0] }
@@ -71,13 +72,7 @@ func (p *processes) serve(conn net.Conn) {
 		p.accepts.gone()
 		s.leave()
 	}
-	f, err := conn.(filer).File()
-	conn.Close()
-	if err != nil {
-		over(fmt.Errorf("tcp: %w", err))
-		return
-	}
-	p.s.h.one.Submit(s.ctx, p.pool, passed{Idle: s.o.IdleTimeout, socket: f}).OnDone(func(f *brood.Future[struct{}]) {
+	p.s.h.one.Submit(s.ctx, p.pool, passed{Idle: s.o.IdleTimeout, conn: conn.(brood.Descriptor)}).OnDone(func(f *brood.Future[struct{}]) {
 		_, err := f.Result(context.Background())
 		over(err)
 	})

@@ -5,6 +5,7 @@ package link
 import (
 	"errors"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -17,6 +18,7 @@ type Message struct {
 	Body []byte
 	Tail []byte
 	File *os.File
+	Pass syscall.Conn
 	Sent func()
 }
 

@@ -42,6 +42,7 @@ type Message struct {
 	Body []byte
 	Tail []byte // goes behind Body, so that a large part need not be copied
 	File *os.File
+	Pass syscall.Conn // instead of File, when it is sent
 	// Sent, if not nil, is called when a posted message was written, or never will be.
 	Sent func()
 }
@@ -116,12 +117,20 @@ func (c *Conn) Send(m Message) error {
 	return c.werr
 }
 
+// passes is whose descriptor goes along, nil without one.
+func (m *Message) passes() syscall.Conn {
+	if m.File != nil {
+		return m.File
+	}
+	return m.Pass
+}
+
 // writeFirst writes the head and the body of a message, with its descriptor. One that
 // somebody has closed does not go along.
 func (c *Conn) writeFirst(head []byte, m *Message) error {
 	var err error
-	if m.File != nil {
-		if raw, e := m.File.SyscallConn(); e == nil {
+	if f := m.passes(); f != nil {
+		if raw, e := f.SyscallConn(); e == nil {
 			e = raw.Control(func(fd uintptr) { // it stays that file until it is written
 				head[9] = 1
 				err = c.write(append(head, m.Body...), unix.UnixRights(int(fd)))
@@ -183,8 +192,8 @@ func (c *Conn) tryWrite(m *Message) bool {
 		})
 	}
 	with := false
-	if m.File != nil {
-		if raw, e := m.File.SyscallConn(); e == nil {
+	if f := m.passes(); f != nil {
+		if raw, e := f.SyscallConn(); e == nil {
 			with = raw.Control(func(fd uintptr) {
 				b[9] = 1
 				if e := write(unix.UnixRights(int(fd))); e != nil {
