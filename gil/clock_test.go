@@ -137,6 +137,7 @@ func TestSafePointsLookAtClock(t *testing.T) {
 	must(t, me.Acquire(ctx))
 	line(t, g.GIL, &wg, "waits", &order)
 	g.clock.now.Add(int64(DefaultSwitchInterval) - 1)
+	line(t, g.GIL, &wg, "comes later", &order)
 	for range 3 * looksAtClock {
 		must(t, me.Check(ctx))
 	}
@@ -236,26 +237,113 @@ func TestOneTimer(t *testing.T) {
 	if s := g.settings(); len(s) != 1 {
 		t.Errorf("the timer was set %d times though nobody waits", len(s))
 	}
+	must(t, me.Acquire(ctx))
+	line(t, g.GIL, &wg, "late", &order)
+	if s := g.settings(); len(s) != 2 {
+		t.Errorf("the timer was set %d times, want once more for one who waits after it had run out", len(s))
+	}
+	me.Release()
+	wg.Wait()
 }
 
-// First come, first served; and whoever releases it does not get it back before them.
-func TestOrder(t *testing.T) {
-	g := newTimed(Options{})
+// The timer of a GIL that nobody has spoilt asks as well, again and again.
+func TestTimer(t *testing.T) {
+	g := New(Options{SwitchInterval: time.Microsecond})
 	ctx := context.Background()
 	me := g.Attach("me")
 	must(t, me.Acquire(ctx))
 	var wg sync.WaitGroup
-	var order, want []string
-	for i := range 20 {
-		name := fmt.Sprint(i)
-		line(t, g.GIL, &wg, name, &order)
-		want = append(want, name)
+	var order []string
+	for n := range uint64(3) {
+		line(t, g, &wg, "waits", &order)
+		for end := time.Now().Add(30 * time.Second); g.Stats().Requests == n; runtime.Gosched() {
+			if time.Now().After(end) {
+				t.Fatalf("%+v: nobody was asked", g.Stats())
+			}
+		}
+		must(t, me.Check(ctx))
+		if s := g.Stats(); s.Forced != n+1 {
+			t.Errorf("%+v after %d requests", s, n+1)
+		}
 	}
-	must(t, me.Unlocked(ctx, func() {}))
-	order, want = append(order, "me"), append(want, "me")
 	me.Release()
 	wg.Wait()
-	if !slices.Equal(order, want) {
-		t.Errorf("the order was %v, want %v", order, want)
+}
+
+// First come, first served, whether they are woken or handed the GIL.
+func TestOrder(t *testing.T) {
+	for _, waited := range []time.Duration{0, DefaultSwitchInterval} {
+		g := newTimed(Options{})
+		me := g.Attach("me")
+		must(t, me.Acquire(context.Background()))
+		var wg sync.WaitGroup
+		var order, want []string
+		for i := range 20 {
+			name := fmt.Sprint(i)
+			line(t, g.GIL, &wg, name, &order)
+			want = append(want, name)
+		}
+		g.clock.now.Add(int64(waited))
+		me.Release()
+		wg.Wait()
+		if !slices.Equal(order, want) {
+			t.Errorf("after %v the order was %v, want %v", waited, order, want)
+		}
+		if s := g.Stats(); s.HandOvers != 20 || s.Waits != 20 {
+			t.Errorf("%+v", s)
+		}
 	}
+}
+
+// Until the first of the queue has waited for the interval it may be overtaken, and then
+// no more.
+func TestOvertaking(t *testing.T) {
+	g := newTimed(Options{})
+	ctx := context.Background()
+	me := g.Attach("me")
+	other := &waiter{mine: owned(1 << 40), word: cell.At(new(atomic.Uint64))}
+	must(t, me.Acquire(ctx))
+	if g.lock.join(other) {
+		t.Fatal("the other one has it, too")
+	}
+	for range 100 {
+		must(t, me.Unlocked(ctx, func() {
+			if g.lock.state.Load() != hasWaiters|isWoken || other.word.Load() != wordLooks {
+				t.Fatal("it is not free, or nobody was woken")
+			}
+		}))
+	}
+	if g.lock.look(other) || other.word.Load() != wordWaits {
+		t.Error("the other one has looked while we have it, and does not wait on")
+	}
+	g.clock.now.Add(int64(DefaultSwitchInterval) - 1)
+	must(t, me.Unlocked(ctx, func() {}))
+	g.clock.now.Add(1)
+	me.Release()
+	if !g.lock.holds(other) || g.lock.overtake(&me.waiter) {
+		t.Error("it was overtaken after the interval")
+	}
+	must(t, g.lock.settle(other, g.lock.wait(ctx, other), false))
+	g.lock.release(other)
+	must(t, g.Do(ctx, "next", func(context.Context, *Thread) error { return nil }))
+}
+
+// Who gives way at a safe point can't take the GIL back before the one who was handed it.
+func TestForcedSwitch(t *testing.T) {
+	g := newTimed(Options{})
+	other := &waiter{mine: owned(1 << 40), word: cell.At(new(atomic.Uint64))}
+	me := g.Attach("me")
+	must(t, me.Acquire(context.Background()))
+	g.lock.join(other)
+	g.pass(DefaultSwitchInterval)
+	if !g.lock.giveWay(&me.waiter) || !g.lock.holds(other) || me.Holds() {
+		t.Fatal("it did not give way")
+	}
+	if g.lock.overtake(&me.waiter) {
+		t.Error("it has overtaken who was handed the GIL")
+	}
+	must(t, g.lock.settle(other, nil, false))
+	g.lock.release(other)
+	must(t, me.await(context.Background()))
+	me.Release()
 }

@@ -86,7 +86,7 @@ func (t *thread) acquire(ctx context.Context) error {
 		}
 		return nil
 	}
-	if t.join(&t.waiter) {
+	if t.overtake(&t.waiter) || t.join(&t.waiter) {
 		return nil
 	}
 	return t.await(ctx)
@@ -250,12 +250,8 @@ func TestExplorePlanted(t *testing.T) {
 			explore.Options{Preemptions: 2}, turns(2, 1, 0), []explore.Kind{explore.Hang}},
 		{"waiters are not noted", plant{state: func(_, new uint64) uint64 { return new &^ hasWaiters }},
 			explore.Options{Preemptions: 2}, turns(2, 1, 0), []explore.Kind{explore.Hang}},
-		{"a hand-over frees", plant{state: func(old, new uint64) uint64 {
-			if new&isHanded != 0 && owner(old) != owner(new) {
-				return 0
-			}
-			return new
-		}}, explore.Options{Preemptions: 2}, turns(3, 1, 0), []explore.Kind{explore.Failed, explore.Final, explore.Hang}},
+		{"who is awake stays so", plant{state: func(old, new uint64) uint64 { return new | old&isWoken }},
+			explore.Options{Preemptions: 3}, turns(3, 2, 0), []explore.Kind{explore.Failed, explore.Final, explore.Hang}},
 		{"who is asked keeps it", plant{state: func(old, new uint64) uint64 {
 			if old&isAsked != 0 && owner(old) != owner(new) {
 				return old

@@ -34,6 +34,8 @@ func TestStorm(t *testing.T) {
 	var inside gauge
 	var wg sync.WaitGroup
 	count := 0 // what the GIL protects
+	begin := g.Attach("begin")
+	must(t, begin.Acquire(t.Context()))
 	var want atomic.Int64
 	for i := range threads {
 		wg.Go(func() {
@@ -45,10 +47,12 @@ func TestStorm(t *testing.T) {
 				want.Add(1)
 				inside.leave()
 			}
+			must(t, th.Acquire(context.Background()))
+			th.Release()
 			for range rounds {
 				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(r.IntN(400))*time.Microsecond)
 				err := th.Acquire(ctx)
-				for j := 0; err == nil && j < r.IntN(200); j++ {
+				for j, n := 0, r.IntN(200); err == nil && j < n; j++ {
 					step()
 					if r.IntN(8) == 0 {
 						err = th.Unlocked(ctx, runtime.Gosched)
@@ -70,6 +74,8 @@ func TestStorm(t *testing.T) {
 			}
 		})
 	}
+	queued(t, g, threads)
+	begin.Release()
 	wg.Wait()
 	if inside.most.Load() != 1 || int64(count) != want.Load() {
 		t.Errorf("%d inside at once, count %d of %d", inside.most.Load(), count, want.Load())
@@ -221,6 +227,9 @@ func TestCancel(t *testing.T) {
 				t.Errorf("%s: it has the GIL", name)
 			}
 			wg.Wait()
+			if s := g.lock.state.Load(); s&^(flags) == 0 || s&flags != 0 {
+				t.Errorf("%s: the state is %x while another one has it and nobody waits", name, s)
+			}
 			end()
 			if s := g.Stats(); s.Waiting != 0 {
 				t.Errorf("%s: %+v", name, s)

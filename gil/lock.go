@@ -7,48 +7,63 @@ import (
 	"github.com/brood-go/brood/internal/cell"
 )
 
-// lock is the algorithm of a GIL: mutual exclusion, first come, first served, whose owner is
-// asked to give way when somebody has waited for an interval.
+// lock is the algorithm of a GIL: mutual exclusion whose owner is asked to give way when
+// somebody has waited for an interval.
 //
 // # Layout
 //
 //	state  bit 0      waiters: somebody stands in the queue
 //	       bit 1      asked: the owner is to give way at its next safe point
-//	       bit 2      handed: the owner was given the lock, and has not noticed
-//	       bits 3–63  the owner's number, 0 if the lock is free
+//	       bit 2      handed: the owner waited for the lock, and has not noticed that it has it
+//	       bit 3      woken: the first of the queue is awake, and will look
+//	       bits 4–63  the owner's number, 0 if the lock is free
 //	due    when the owner is to give way, by mem's clock, if somebody waits
 //	latch  guards the queue, timing and counts
 //
 // Each waiter has a word of its own, on which it alone sleeps:
 //
-//	0 it does not stand in the queue  1 it waits  2 it was handed the lock
+//	0 it does not stand in the queue  1 it waits  2 it has the lock  3 it is to look
 //
 // # Invariants
 //
-//   - A free word has no other bit.
 //   - Waiters is set if and only if the queue is not empty, but for the moments in which
-//     somebody is under the latch. Asked implies waiters.
-//   - While waiters is set only who is under the latch changes the owner.
+//     somebody is under the latch. Asked and woken imply waiters.
+//   - A free lock with waiters has woken set, and then the first one's word is 3.
+//   - Under the latch, an owner is replaced by itself alone; flags change under the latch, but for
+//     handed, which the owner clears.
 //
 // # Ownership and commits
 //
-// Who finds state at 0 takes it, and an owner without waiters frees it: one
-// compare-and-swap each, without the latch. All else is done under the latch: to join the
-// queue, to leave it, to hand over, to ask. The owner alone clears handed. Handing over is
-// committed when state names the next owner: from then on that one has the lock, whether it
-// knows or not.
+// Who finds the lock free takes it, and an owner without waiters frees it: one
+// compare-and-swap each, without the latch. All that concerns the queue is done under it: to
+// join and to leave, to wake, to hand over, to ask. Handing over is committed when state names the
+// next owner: from then on that one has the lock, whether it knows or not.
+//
+// # Fairness
+//
+// An owner that releases the lock by itself, around a call that may block, frees it and wakes the
+// first of the queue. Until that one runs, whoever comes may take the lock, so that it is not
+// idle meanwhile, and a call that takes a microsecond does not cost its thread an interval. (The
+// lock was handed over here, too, at first. A thread that read a cached file beside one that
+// computed was 30 to 60 times slower than CPython's, which lets it overtake.) But if the first one
+// has waited for the interval, the release hands the lock over to it, and so does, always, an
+// owner that gives way at a safe point, which could take it back at once otherwise. So the first
+// of the queue is overtaken for an interval at most, and others of the queue never overtake it: they
+// are served in the order in which they joined. An owner that gives way joins in the same step,
+// behind all who wait.
 //
 // # Wake argument
 //
-// A waiter sleeps on its own word while that is 1. Only a hand-over changes it, and
-// wakes the one who sleeps there. Somebody who joins has seen an owner and set waiters in
-// the same state, so that this owner's release comes by the latch and finds it in the queue.
-// Who gives up looks at its word under the latch: either it is still in the queue and leaves
-// it, or it was handed the lock, and is the owner like any other: it passes the lock on. So no
-// hand-over is lost.
+// A waiter sleeps on its own word while that is 1. It is changed, and the sleeper woken, by a
+// hand-over, by a release that finds waiters without woken, and by one that was woken and
+// gives up, for the next one. Somebody who joins has seen an owner and set waiters in the same
+// state, so that this owner's release sees it. One that was woken and finds an owner takes woken away
+// in the state that has the owner, so that this one's release wakes again. Who gives up looks at
+// its word under the latch: if it was handed the lock it is the owner like any other, and
+// releases it. So no hand-over is lost.
 //
 // That an owner gives way in time has two reasons. Due is an interval after the queue was begun or
-// the lock last changed hands; it is written under the latch. An owner that sees waiters at a
+// its first one served; it is written under the latch. An owner that sees waiters at a
 // safe point looks at the clock, at every 16th, and gives way when due has come: so
 // it is exact where safe points are many. Besides there is one timer for the whole lock. It
 // runs while timing is set, which every one who joins sees to, and calls expire. Expire asks if
@@ -58,12 +73,9 @@ import (
 // sleeps in epoll_wait, by the millisecond. (Measured: with an interval of 0.1 ms an owner was
 // asked after 1.6 ms.)
 //
-// # Fairness and cost
+// # Cost
 //
-// First come, first served, in the order of the latch; nobody overtakes, because the lock is
-// never free while somebody waits. An owner that gives way joins the queue in the same
-// step, behind all who wait. Without waiters: one compare-and-swap to acquire, one to release,
-// one load for a safe point.
+// Without waiters: one compare-and-swap to acquire, one to release, one load for a safe point.
 //
 // # Deaths
 //
@@ -95,11 +107,13 @@ const (
 	hasWaiters = 1 << 0
 	isAsked    = 1 << 1
 	isHanded   = 1 << 2
-	flagBits   = 3
+	isWoken    = 1 << 3
+	flagBits   = 4
 	flags      = 1<<flagBits - 1
 
-	wordWaits  = 1
-	wordHanded = 2
+	wordWaits = 1
+	wordHas   = 2
+	wordLooks = 3
 )
 
 // owned is a number as the owner in state.
@@ -108,8 +122,21 @@ func owned(number uint64) uint64 { return number << flagBits }
 // owner is the number of state's owner.
 func owner(state uint64) uint64 { return state >> flagBits }
 
-// try takes a lock that is free.
+// try takes a lock that is free, and that nobody waits for.
 func (l *lock) try(w *waiter) bool { return l.state.CompareAndSwap(0, w.mine) }
+
+// overtake takes a lock that is free, whoever waits for it.
+func (l *lock) overtake(w *waiter) bool {
+	for {
+		s := l.state.Load()
+		if owner(s) != 0 {
+			return false
+		}
+		if l.state.CompareAndSwap(s, s|w.mine) {
+			return true
+		}
+	}
+}
 
 // holds reports whether w owns the lock.
 func (l *lock) holds(w *waiter) bool { return l.state.Load()&^flags == w.mine }
@@ -118,22 +145,28 @@ func (l *lock) holds(w *waiter) bool { return l.state.Load()&^flags == w.mine }
 func (l *lock) join(w *waiter) (acquired bool) {
 	l.enter()
 	defer l.leave()
-	for {
+	for !l.overtake(w) {
 		s := l.state.Load()
-		if s == 0 {
-			if l.try(w) {
-				return true
-			}
-		} else if s&hasWaiters != 0 || l.state.CompareAndSwap(s, s|hasWaiters) {
+		if owner(s) != 0 && (s&hasWaiters != 0 || l.state.CompareAndSwap(s, s|hasWaiters)) {
 			l.push(w)
 			return false
 		}
 	}
+	return true
 }
 
-// wait returns when w, which joined, was handed the lock. Whatever it returns, settle follows.
+// wait returns when w, which joined, has the lock. Whatever it returns, settle follows.
 func (l *lock) wait(ctx context.Context, w *waiter) error {
-	for looked := false; w.word.Load() == wordWaits; {
+	for looked := false; ; {
+		switch w.word.Load() {
+		case wordHas:
+			return nil
+		case wordLooks:
+			if l.look(w) {
+				return nil
+			}
+			continue
+		}
 		if !looked {
 			looked = true
 			if l.mem.Spin(w.word, wordWaits) {
@@ -144,7 +177,41 @@ func (l *lock) wait(ctx context.Context, w *waiter) error {
 			return err
 		}
 	}
-	return nil
+}
+
+// look takes the lock for w, which was woken, if it is free; if not, w waits on.
+func (l *lock) look(w *waiter) bool {
+	l.enter()
+	defer l.leave()
+	for w.word.Load() != wordHas {
+		s := l.state.Load()
+		if owner(s) == 0 {
+			l.serve(s)
+		} else if l.state.CompareAndSwap(s, s&^isWoken) {
+			w.word.Store(wordWaits)
+			return false
+		}
+	}
+	return true
+}
+
+// serve makes the first of the queue the owner, if state is still s. The latch is held.
+func (l *lock) serve(s uint64) *waiter {
+	w := l.first
+	next := w.mine | isHanded
+	if w.next != nil {
+		next |= hasWaiters
+	}
+	if !l.state.CompareAndSwap(s, next) {
+		return nil
+	}
+	l.remove(w)
+	if l.first != nil {
+		l.due.Store(uint64(l.mem.Now() + l.interval))
+	}
+	l.counts.HandOvers++
+	w.word.Store(wordHas)
+	return w
 }
 
 // accept notes that w knows of what it was handed.
@@ -161,14 +228,22 @@ func (l *lock) accept(w *waiter) {
 // is to accept, and go on or release.
 func (l *lock) withdraw(w *waiter) (handed bool) {
 	l.enter()
-	defer l.leave()
-	if w.word.Load() == wordHanded {
+	word := w.word.Load()
+	if word == wordHas {
+		l.leave()
 		return true
 	}
 	w.word.Store(0)
 	l.remove(w)
-	if l.first == nil {
-		l.change(hasWaiters|isAsked, 0)
+	next := l.first
+	if next == nil {
+		l.change(hasWaiters|isAsked|isWoken, 0)
+	} else if word == wordLooks {
+		next.word.Store(wordLooks)
+	}
+	l.leave()
+	if next != nil && word == wordLooks {
+		l.mem.Wake(next.word, 1)
 	}
 	return false
 }
@@ -190,18 +265,47 @@ func (l *lock) settle(w *waiter, err error, keep bool) error {
 
 // release gives up the lock, which w owns and has accepted.
 func (l *lock) release(w *waiter) {
-	if l.state.CompareAndSwap(w.mine, 0) {
-		return
+	for {
+		s := l.state.Load()
+		switch {
+		case s&hasWaiters == 0 || s&isWoken != 0 && s&isAsked == 0 && l.left() > 0:
+			if l.state.CompareAndSwap(s, s&^w.mine) {
+				return
+			}
+		case l.pass(w):
+			return
+		}
 	}
+}
+
+// pass frees the lock and wakes the first of the queue, or hands the lock over to it if that is
+// due, if there is anybody.
+func (l *lock) pass(w *waiter) bool {
 	l.enter()
-	if l.first == nil { // those who waited have withdrawn
-		l.state.Store(0)
+	next := l.first
+	if next == nil { // they have withdrawn
 		l.leave()
-		return
+		return false
 	}
-	next := l.handOver()
+	if l.state.Load()&isAsked != 0 || l.left() <= 0 {
+		l.handOver()
+	} else {
+		next.word.Store(wordLooks)
+		l.change(w.mine, isWoken)
+	}
 	l.leave()
 	l.mem.Wake(next.word, 1)
+	return true
+}
+
+// handOver makes the first of the queue, who is to be woken, the owner in place of the one that
+// calls. The latch is held.
+func (l *lock) handOver() *waiter {
+	for {
+		if next := l.serve(l.state.Load()); next != nil {
+			return next
+		}
+	}
 }
 
 // left is how long the owner may go on although others wait.
@@ -237,21 +341,6 @@ func (l *lock) giveWay(w *waiter) bool {
 	return true
 }
 
-// handOver makes the first of the queue the owner, who is to be woken. The latch is held.
-func (l *lock) handOver() *waiter {
-	next := l.first
-	l.remove(next)
-	s := next.mine | isHanded
-	if l.first != nil {
-		s |= hasWaiters
-		l.due.Store(uint64(l.mem.Now() + l.interval))
-	}
-	l.counts.HandOvers++
-	l.state.Store(s)
-	next.word.Store(wordHanded)
-	return next
-}
-
 // expire is called by the timer: it asks the owner to give way, if it is time.
 func (l *lock) expire() {
 	l.enter()
@@ -269,8 +358,8 @@ func (l *lock) expire() {
 	l.change(0, isAsked)
 }
 
-// change takes bits out of state and puts others in. The latch is held, so that nobody but an
-// owner that accepts changes it as well.
+// change takes bits out of state and puts others in. The latch is held, so that nobody changes
+// these as well.
 func (l *lock) change(out, in uint64) {
 	for {
 		if s := l.state.Load(); l.state.CompareAndSwap(s, s&^out|in) {

@@ -33,9 +33,9 @@ func (t *Thread) Name() string { return t.name }
 // Holds reports whether the thread has the GIL. Anybody may ask.
 func (t *Thread) Holds() bool { return t.lock.holds(&t.waiter) }
 
-// Acquire waits until the thread has the GIL. Those who wait get it in the order in which
-// they came. When one has waited for the switch interval, whoever has the GIL is asked to
-// give way.
+// Acquire waits until the thread has the GIL. A free GIL is taken at once. Those who wait get it in
+// the order in which they came. When one has waited for the switch interval, whoever has the GIL is
+// asked to give way, and nobody overtakes any more.
 //
 // The error matches the cause of the end of ctx, or is a [*DeadlockError]; the thread does not
 // have the GIL then. A free GIL is taken also if ctx has ended. A thread that has the GIL
@@ -54,14 +54,14 @@ func (t *Thread) acquireSlow(ctx context.Context) error {
 	if t.Holds() {
 		panic(fmt.Sprintf("gil: %v acquires %v, which it has already", t, t.gil))
 	}
-	if t.lock.join(&t.waiter) {
+	if t.lock.overtake(&t.waiter) || t.lock.join(&t.waiter) {
 		return nil
 	}
 	return t.await(ctx)
 }
 
-// Release gives up the GIL. If others wait, the one that came first has it at once: whoever
-// releases it can't take it back before them. A thread that does not have it panics.
+// Release gives up the GIL. If others wait, the one that came first is woken, or handed the GIL if
+// it has waited for the switch interval. A thread that does not have it panics.
 func (t *Thread) Release() {
 	if checks && strand.Goroutine() != t.goroutine {
 		t.foreign("Release")
