@@ -32,7 +32,7 @@ func (l *layer) covers(path string) bool {
 var layers = []layer{
 	{"/cmd/brood", []string{"", "/batch", "/chart", "/internal/history", "/internal/input", "/internal/journal", "/sched", "/share"}, []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
 		"the command is the only place for flags and terminals; what it does it asks of batch"},
-	{"/examples/...", []string{"", "/batch", "/chart", "/sched", "/share"}, nil,
+	{"/examples/...", []string{"", "/batch", "/chart", "/gil", "/sched", "/share"}, nil,
 		"a chapter of the course shows the front door: what it can't do with that, a reader could not do either"},
 	{"/batch", []string{"/sched", "/internal/cgroup", "/internal/child", "/internal/journal"}, []string{"golang.org/x/sys"},
 		"an adapter: it knows the leaves below, and no command line"},
@@ -40,6 +40,8 @@ var layers = []layer{
 		"the front door is imported by everybody: what it needs of the system it asks of the layers below"},
 	{"/share", []string{"/internal/atexit", "/internal/cell", "/internal/race", "/internal/space", "/internal/strand", "/internal/waits", "/internal/wire"}, nil,
 		"algorithms over cells: what they stand on is below, and who uses them above"},
+	{"/gil", []string{"/internal/cell", "/internal/strand", "/internal/waits"}, nil,
+		"a lock by itself: an algorithm over cells for programs that need nothing else of this module"},
 	{"/sched", nil, nil,
 		"policies are pure: state, event and time in, decisions out"},
 	{"/chart", []string{"/sched"}, nil,
@@ -78,8 +80,9 @@ var testImports = map[string][]string{
 	"/batch":     {""},       // brood.Init
 	"/cmd/brood": {""},
 
-	"/share":          {"/internal/explore"}, // the shipped algorithms on a simulated machine
-	"/internal/futex": {"/internal/shm"},     // memory to sleep on
+	"/gil":            {"/internal/explore", "/share"}, // the algorithm on a simulated machine; circles with other locks
+	"/share":          {"/internal/explore"},           // the shipped algorithms on a simulated machine
+	"/internal/futex": {"/internal/shm"},               // memory to sleep on
 }
 
 // testModules are modules that only tests use.

@@ -32,10 +32,12 @@ func (b *bench) gils() error {
 			python.side("CPython, os.sched_yield()", 0, "yield", few, 0),
 		}},
 		{"gil, hand-over between two threads", 0, []side{
-			{name: "brood", run: func() (float64, error) { return handOvers(gil.Options{}, few) }},
-			python.side("CPython, two threads that yield", 1, "handover", b.some(10_000), 0),
+			{name: "brood", run: func() (float64, error) { return handOvers(gil.Options{SwitchInterval: 1}, few) }},
+			python.side("CPython, two threads that yield", 0, "handover", b.some(10_000), 0),
 			{name: "two channels without a buffer, there or back", run: func() (float64, error) { return channelSwitches(few) }},
-			{name: "brood, NoDeadlockDetection", run: func() (float64, error) { return handOvers(gil.Options{NoDeadlockDetection: true}, few) }},
+			{name: "brood, NoDeadlockDetection", run: func() (float64, error) {
+				return handOvers(gil.Options{SwitchInterval: 1, NoDeadlockDetection: true}, few)
+			}},
 		}},
 	})
 	if err != nil {
@@ -140,7 +142,8 @@ func unlocked(n int) (float64, error) {
 	return do(n, func(t *gil.Thread) error { return t.Unlocked(ctx, func() {}) })
 }
 
-// handOvers lets two threads give it to each other n times.
+// handOvers lets two threads give it to each other n times. With an interval of a nanosecond every
+// release hands it over.
 func handOvers(o gil.Options, n int) (float64, error) {
 	g := gil.New(o)
 	began := time.Now()
