@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
+	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,37 +49,65 @@ func (b *bench) gils() error {
 	return b.convoy(python)
 }
 
-// convoy compares a thread that reads a byte of a cached file again and again, without the
-// GIL, which takes a microsecond and never blocks, alone and beside one that computes.
+// convoy compares a thread that does I/O again and again, without the GIL, alone and beside one
+// that computes. It reads a byte of a cached file, which takes a microsecond and never blocks, or
+// sends a byte over a socket and waits for the answer, which does block.
 func (b *bench) convoy(python *peer) error {
 	window := time.Duration(b.some(700)) * time.Millisecond
-	with := func(interval time.Duration, reads, computes bool, of int) func() (float64, error) {
+	file, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	conn, err := b.echo()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	buf := make([]byte, 1)
+	read := func() error {
+		_, err := file.ReadAt(buf, 0)
+		return err
+	}
+	request := func() error {
+		_, err := conn.Write(buf)
+		if err == nil {
+			_, err = conn.Read(buf)
+		}
+		return err
+	}
+	with := func(interval time.Duration, io func() error, computes bool, of int) func() (float64, error) {
 		return func() (float64, error) {
-			a, err := beside(interval, window, reads, computes)
+			a, err := beside(interval, window, io, computes)
 			return a[of], err
 		}
 	}
 	millis := int(window.Milliseconds())
-	ask := func(name string, target float64, interval time.Duration) side {
-		return python.side(name, target, "convoy", millis, int(interval.Microseconds()))
+	ask := func(what string, interval time.Duration) side {
+		return python.side("CPython", 0, what, millis, int(interval.Microseconds()))
 	}
 	reads := []comparison{{"gil, a read without the lock, alone", 0, []side{
-		{name: "brood", run: with(gil.DefaultSwitchInterval, true, false, 0)},
-		ask("CPython", 0, 0),
+		{name: "brood", run: with(gil.DefaultSwitchInterval, read, false, 0)}, ask("convoy", 0),
+	}}}
+	requests := []comparison{{"gil, a request without the lock, alone", 0, []side{
+		{name: "brood", run: with(gil.DefaultSwitchInterval, request, false, 0)}, ask("request", 0),
 	}}}
 	var computes []comparison
 	for _, interval := range []time.Duration{5 * time.Millisecond, 500 * time.Microsecond, 100 * time.Microsecond} {
 		reads = append(reads, comparison{fmt.Sprintf("gil, the same beside a thread that computes, interval %v", interval), 0, []side{
-			{name: "brood", run: with(interval, true, true, 0)},
-			ask("CPython", 0, interval),
-			{name: "sync.Mutex, unlocked and locked at each step", run: func() (float64, error) { return besideMutex(window) }},
+			{name: "brood", run: with(interval, read, true, 0)},
+			ask("convoy", interval),
+			{name: "sync.Mutex, unlocked and locked at each step", run: func() (float64, error) { return besideMutex(window, read) }},
+		}})
+		requests = append(requests, comparison{fmt.Sprintf("gil, a request beside a thread that computes, interval %v", interval), 0, []side{
+			{name: "brood", run: with(interval, request, true, 0)}, ask("request", interval),
 		}})
 		computes = append(computes, comparison{fmt.Sprintf("gil, a step beside a thread that reads, interval %v", interval), 0, []side{
-			{name: "brood", run: with(interval, true, true, 1)},
-			{name: "the step alone", run: with(interval, false, true, 1)},
+			{name: "brood", run: with(interval, read, true, 1)},
+			{name: "the step alone", run: with(interval, nil, true, 1)},
 		}})
 	}
-	if err := b.table("The global lock: the convoy effect, for a thread that reads", reads); err != nil {
+	if err := b.table("The global lock: the convoy effect, for a thread that does I/O", slices.Concat(reads, requests)); err != nil {
 		return err
 	}
 	return b.table("The global lock: the convoy effect, for the thread that computes", computes)
@@ -201,21 +232,38 @@ func step(x uint64) uint64 {
 
 var result atomic.Uint64 // so that no step is left out
 
-// beside lets a thread read and another one compute for a while, and returns the seconds for
-// each read and for each step.
-func beside(interval, window time.Duration, reads, computes bool) (each [2]float64, err error) {
-	file, err := os.Open("/proc/self/exe")
+// echo is a connection to a goroutine that sends back what it gets.
+func (b *bench) echo() (net.Conn, error) {
+	l, err := net.Listen("unix", filepath.Join(b.dir, "echo"))
 	if err != nil {
-		return each, err
+		return nil, err
 	}
-	defer file.Close()
+	defer l.Close()
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		buf := make([]byte, 1)
+		for err == nil {
+			if _, err = c.Read(buf); err == nil {
+				_, err = c.Write(buf)
+			}
+		}
+	}()
+	return net.Dial("unix", l.Addr().String())
+}
+
+// beside lets a thread do I/O and another one compute for a while, and returns the seconds for
+// each I/O and for each step.
+func beside(interval, window time.Duration, io func() error, computes bool) (each [2]float64, err error) {
 	g := gil.New(gil.Options{SwitchInterval: interval})
 	var over atomic.Bool
 	var counts [2]int
 	work := [2]func(t *gil.Thread) error{
 		func(t *gil.Thread) (failed error) {
-			buf := make([]byte, 1)
-			err := t.Unlocked(ctx, func() { _, failed = file.ReadAt(buf, 0) })
+			err := t.Unlocked(ctx, func() { failed = io() })
 			return errors.Join(failed, err)
 		},
 		func(t *gil.Thread) error {
@@ -226,7 +274,7 @@ func beside(interval, window time.Duration, reads, computes bool) (each [2]float
 	var errs [2]error
 	var wg sync.WaitGroup
 	began := time.Now()
-	for i, wanted := range []bool{reads, computes} {
+	for i, wanted := range []bool{io != nil, computes} {
 		if !wanted {
 			continue
 		}
@@ -251,26 +299,21 @@ func beside(interval, window time.Duration, reads, computes bool) (each [2]float
 }
 
 // besideMutex is the same with a sync.Mutex in place of the GIL.
-func besideMutex(window time.Duration) (float64, error) {
-	file, err := os.Open("/proc/self/exe")
-	if err != nil {
-		return 0, err
-	}
-	defer file.Close()
+func besideMutex(window time.Duration, io func() error) (float64, error) {
 	var mu sync.Mutex
 	var over atomic.Bool
 	var wg sync.WaitGroup
-	reads := 0
+	var failed error
+	done := 0
 	began := time.Now()
 	wg.Go(func() {
-		buf := make([]byte, 1)
 		mu.Lock()
 		defer mu.Unlock()
-		for !over.Load() {
+		for failed == nil && !over.Load() {
 			mu.Unlock()
-			_, _ = file.ReadAt(buf, 0)
+			failed = io()
 			mu.Lock()
-			reads++
+			done++
 		}
 	})
 	wg.Go(func() {
@@ -285,5 +328,5 @@ func besideMutex(window time.Duration) (float64, error) {
 	<-time.After(window)
 	over.Store(true)
 	wg.Wait()
-	return time.Since(began).Seconds() / float64(max(reads, 1)), nil
+	return time.Since(began).Seconds() / float64(max(done, 1)), failed
 }

@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"sync/atomic"
 
-	"github.com/brood-go/brood/internal/cell"
 	"github.com/brood-go/brood/internal/strand"
 	"github.com/brood-go/brood/internal/waits"
 )
@@ -15,7 +14,7 @@ import (
 // that attached it, and any other one that calls its methods, but for Holds and Name, panics
 // where that can be seen without a cost: always in Acquire and Release on amd64 and arm64.
 type Thread struct {
-	state     cell.Word // the lock's
+	state     *atomic.Uint64 // the lock's state, bare, so that what is fast can be inlined
 	lock      *lock
 	waiter    waiter
 	goroutine uint64
@@ -41,7 +40,7 @@ func (t *Thread) Holds() bool { return t.lock.holds(&t.waiter) }
 // have the GIL then. A free GIL is taken also if ctx has ended. A thread that has the GIL
 // already panics.
 func (t *Thread) Acquire(ctx context.Context) error {
-	if t.state.CompareAndSwap(0, t.waiter.mine) {
+	if t.state.CompareAndSwap(0, t.waiter.mine) { // lock.try
 		return nil
 	}
 	return t.acquireSlow(ctx)

@@ -3,6 +3,7 @@ standard input, one a line, and each is answered with a line of JSON."""
 
 import json
 import os
+import socket
 import sys
 import threading
 import time
@@ -49,19 +50,18 @@ def hand_over(n, _):
     return {"mean": (now() - began) / switches[0]}
 
 
-def convoy(millis, micros):
-    """A thread reads a byte of a cached file, without the lock, for so long; another one computes if
-    there is a switch interval."""
+def beside(millis, micros, call):
+    """Calls call for so long, which does I/O without the lock; another thread computes if there is
+    a switch interval."""
     before = sys.getswitchinterval()
-    file = os.open(sys.executable, os.O_RDONLY)
-    reads, over = [0], [False]
+    calls, over = [0], [False]
 
-    def read():
-        pread, n, end = os.pread, 0, now() + millis / 1e3
+    def io():
+        n, end = 0, now() + millis / 1e3
         while now() < end:
-            pread(file, 1, 0)
+            call()
             n += 1
-        reads[0] = n
+        calls[0] = n
         over[0] = True
 
     def compute():
@@ -72,15 +72,43 @@ def convoy(millis, micros):
     if micros:
         sys.setswitchinterval(micros / 1e6)
     began = now()
-    crew(read, compute) if micros else crew(read)
+    crew(io, compute) if micros else crew(io)
     took = now() - began
     sys.setswitchinterval(before)
+    return {"mean": took / calls[0]}
+
+
+def convoy(millis, micros):
+    """A byte of a cached file is read, which never blocks."""
+    file = os.open(sys.executable, os.O_RDONLY)
+    answer = beside(millis, micros, lambda: os.pread(file, 1, 0))
     os.close(file)
-    return {"mean": took / reads[0]}
+    return answer
+
+
+def request(millis, micros):
+    """A byte is sent to another process, which sends it back."""
+    ours, theirs = socket.socketpair()
+    child = os.fork()
+    if child == 0:
+        ours.close()
+        while theirs.recv(1):
+            theirs.send(b"x")
+        os._exit(0)
+    theirs.close()
+
+    def call():
+        ours.send(b"x")
+        ours.recv(1)
+
+    answer = beside(millis, micros, call)
+    ours.close()
+    os.waitpid(child, 0)
+    return answer
 
 
 def main():
-    requests = {"yield": give_way, "handover": hand_over, "convoy": convoy}
+    requests = {"yield": give_way, "handover": hand_over, "convoy": convoy, "request": request}
     for line in sys.stdin:
         what, n, size = line.split()
         print(json.dumps(requests[what](int(n), int(size))), flush=True)
