@@ -80,9 +80,9 @@ var testImports = map[string][]string{
 	"/batch":     {""},       // brood.Init
 	"/cmd/brood": {""},
 
-	"/gil":            {"/internal/explore", "/share"}, // the algorithm on a simulated machine; circles with other locks
-	"/share":          {"/internal/explore"},           // the shipped algorithms on a simulated machine
-	"/internal/futex": {"/internal/shm"},               // memory to sleep on
+	"/gil":            {"", "/internal/explore", "/share"}, // the algorithm on a simulated machine; circles with tasks and locks
+	"/share":          {"/internal/explore"},               // the shipped algorithms on a simulated machine
+	"/internal/futex": {"/internal/shm"},                   // memory to sleep on
 }
 
 // testModules are modules that only tests use.

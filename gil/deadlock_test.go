@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/brood-go/brood"
 	"github.com/brood-go/brood/gil"
 	"github.com/brood-go/brood/internal/waits"
 	"github.com/brood-go/brood/share"
@@ -114,6 +115,29 @@ func TestDeadlock(t *testing.T) {
 				t.Errorf("the GIL is not free: %v", err)
 			}
 		}
+	}
+}
+
+var shared gil.GIL
+
+var wantsGIL = brood.NewFunc("wants the GIL", func(ctx context.Context, _ int) (int, error) {
+	return 1, shared.Do(ctx, "task", func(context.Context, *gil.Thread) error { return nil })
+})
+
+// Who waits for a task with the GIL, and the task wants the GIL: one of the two is told.
+func TestDeadlockFuture(t *testing.T) {
+	pool, err := brood.NewThreadPool(brood.PoolOptions{Workers: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	var d *gil.DeadlockError
+	err = shared.Do(t.Context(), "waits for it", func(ctx context.Context, _ *gil.Thread) error {
+		_, err := wantsGIL.Call(ctx, pool, 1)
+		return err
+	})
+	if !errors.As(err, &d) || !strings.Contains(err.Error(), "which waits for the GIL") {
+		t.Errorf("%v, want a deadlock", err)
 	}
 }
 

@@ -11,8 +11,9 @@ import (
 )
 
 // Thread is a goroutine as a GIL knows it: CPython's PyThreadState. It is for the goroutine
-// that attached it, and any other one that calls its methods, but for Holds and Name, panics
-// where that can be seen without a cost: always in Acquire and Release on amd64 and arm64.
+// that attached it. Any other one that calls its methods, but for Holds and Name, panics where
+// that is seen: on amd64 and arm64 in every Release and Unlocked, and wherever it would wait;
+// elsewhere, where a goroutine's number is dear, when two wait at once.
 type Thread struct {
 	state     *atomic.Uint64 // the lock's state, bare, so that what is fast can be inlined
 	lock      *lock
