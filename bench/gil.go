@@ -238,9 +238,9 @@ func (b *bench) echo() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer l.Close()
 	go func() {
 		c, err := l.Accept()
+		l.Close()
 		if err != nil {
 			return
 		}

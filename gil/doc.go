@@ -93,17 +93,18 @@
 //
 // The column in the middle is how this package did it first: with a hand-over to the longest
 // waiter at every release. It is why it no longer does; the thread that computes loses 12 %
-// to it at 5 ms, and did not lose 1 %. These figures vary by a factor of 3 from run to run, in CPython
-// by 10. To measure: cd bench && go run . -only '^gil'.
+// to it at 5 ms, and did not lose 1 %. The first column and the last vary with what else the machine
+// does, because it decides how soon the other thread runs: on a busy one the first was 4 to 25 µs, and
+// CPython's 2 to 90 µs. To measure: cd bench && go run . -only '^gil'.
 //
 // # Costs
 //
-//	acquire and release, nobody waits    1.6 × sync.Mutex         7 ns
-//	safe point, nobody waits             a load and a branch      1–4 ns
+//	acquire and release, nobody waits    1.3 × sync.Mutex         6 ns
+//	safe point, nobody waits             1.5 × a bare load        1 ns
 //	safe point, somebody waits           and, at each 16th, a clock
 //	Unlocked around nothing              13 ns                    CPython: 600 ns
-//	hand-over from thread to thread      1.3 µs, 0.5 µs without deadlock detection
-//	                                                              CPython: 0.7–1.7 µs
+//	hand-over from thread to thread      1.3–1.8 µs               CPython: 0.7–1.7 µs
+//	the same, NoDeadlockDetection        0.5 µs
 //	memory                               a GIL 300 bytes, a Thread 120
 //
 // A GIL starts no goroutine; while threads wait it has one timer.
