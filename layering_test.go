@@ -32,7 +32,7 @@ func (l *layer) covers(path string) bool {
 var layers = []layer{
 	{"/cmd/brood", []string{"", "/batch", "/chart", "/internal/history", "/internal/input", "/internal/journal", "/sched", "/share"}, []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
 		"the command is the only place for flags and terminals; what it does it asks of batch"},
-	{"/examples/...", []string{"", "/batch", "/chart", "/sched", "/share"}, nil,
+	{"/examples/...", []string{"", "/batch", "/chart", "/gil", "/sched", "/share"}, nil,
 		"a chapter of the course shows the front door: what it can't do with that, a reader could not do either"},
 	{"/batch", []string{"/sched", "/internal/cgroup", "/internal/child", "/internal/journal"}, []string{"golang.org/x/sys"},
 		"an adapter: it knows the leaves below, and no command line"},
@@ -42,6 +42,8 @@ var layers = []layer{
 		"algorithms over cells: what they stand on is below, and who uses them above"},
 	{"/tcp", []string{""}, nil,
 		"an adapter: connections on the front door's threads and processes; what it can't do with that, a user could not do either"},
+	{"/gil", []string{"/internal/cell", "/internal/strand", "/internal/waits"}, nil,
+		"a lock by itself: an algorithm over cells for programs that need nothing else of this module"},
 	{"/sched", nil, nil,
 		"policies are pure: state, event and time in, decisions out"},
 	{"/chart", []string{"/sched"}, nil,
@@ -80,8 +82,9 @@ var testImports = map[string][]string{
 	"/batch":     {""},       // brood.Init
 	"/cmd/brood": {""},
 
-	"/share":          {"/internal/explore"}, // the shipped algorithms on a simulated machine
-	"/internal/futex": {"/internal/shm"},     // memory to sleep on
+	"/gil":            {"", "/internal/explore", "/share"}, // the algorithm on a simulated machine; circles with tasks and locks
+	"/share":          {"/internal/explore"},               // the shipped algorithms on a simulated machine
+	"/internal/futex": {"/internal/shm"},                   // memory to sleep on
 }
 
 // testModules are modules that only tests use.

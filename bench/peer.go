@@ -29,6 +29,9 @@ var locksInC string
 //go:embed peers/queues.py
 var queuesInPython string
 
+//go:embed peers/gil.py
+var gilInPython string
+
 //go:embed peers/queues.c
 var queuesInC string
 

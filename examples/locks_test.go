@@ -3,6 +3,7 @@
 package examples_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -61,11 +62,35 @@ func TestBus(t *testing.T) {
 	o.find("boarded after it came: 10")
 }
 
-// Without the lock nearly all updates are lost, with it none.
+// Without the lock nearly all updates are lost, also under a GIL; with it none.
 func TestLostUpdate(t *testing.T) {
 	o := play(t, "lost_update")
-	if n := o.ints(`without a lock: 180 threads took one each off 180, and (\d+) are left`); n[0] < 100 || n[0] > 179 {
-		t.Errorf("%d left without a lock, want about 179", n[0])
+	for _, way := range []string{"without a lock", "under a GIL alone"} {
+		if n := o.ints(way + `: 180 threads took one each off 180, and (\d+) are left`); n[0] < 100 || n[0] > 179 {
+			t.Errorf("%d left %s, want about 179", n[0], way)
+		}
 	}
 	o.find("with a lock: 180 threads took one each off 180, and 0 are left")
+}
+
+// Under a GIL one computes at a time, and threads that wait do so together. Others compute
+// together, too. Times are printed, and asserted nowhere: the machine may be busy.
+func TestGIL(t *testing.T) {
+	o := play(t, "gil")
+	for _, c := range []struct {
+		job, by     string
+		least, most int
+	}{
+		{"CPU-bound", "threads under a GIL", 1, 1},
+		{"CPU-bound", "threads", 2, 4},
+		{"CPU-bound", "processes", 2, 4},
+		{"I/O-bound", "threads under a GIL", 2, 4},
+		{"I/O-bound", "threads", 2, 4},
+		{"I/O-bound", "processes", 2, 4},
+	} {
+		n := o.ints(fmt.Sprintf(`%-9s \| %-19s \| +\d+ ms \| +\d+ ms \| (\d+)`, c.job, c.by))
+		if n[0] < c.least || n[0] > c.most {
+			t.Errorf("%s by %s: %d at once, want %d to %d", c.job, c.by, n[0], c.least, c.most)
+		}
+	}
 }

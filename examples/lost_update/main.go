@@ -1,9 +1,10 @@
 // The chapter "lost_update". 180 threads each read a number, wait, and write back one less. Each
 // single step is safe; together they are not: without a lock almost all read the same
-// number, and 179 of the updates are lost. With a lock none is.
+// number, and 179 of the updates are lost. A global interpreter lock changes nothing, because a
+// thread gives it up while it waits. With a lock of their own no update is lost.
 //
-// Python: threading.Lock; its global interpreter lock does not help, as it protects single
-// steps, too. Here: share.Lock in a local space.
+// Python: threading.Lock; its global interpreter lock protects the interpreter, not your
+// data. Here: share.Lock in a local space, and gil.GIL to show that.
 package main
 
 import (
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/brood-go/brood"
+	"github.com/brood-go/brood/gil"
 	"github.com/brood-go/brood/share"
 )
 
@@ -22,6 +24,7 @@ const threads = 180
 type Account struct {
 	number atomic.Int64
 	lock   *share.Lock    // nil: without
+	gil    *gil.GIL       // nil: without
 	begin  *share.Barrier // all are there
 }
 
@@ -37,11 +40,21 @@ var withdraw = brood.NewFunc("withdraw", func(ctx context.Context, a *Account) (
 		}
 		defer guard.Release()
 	}
+	if a.gil != nil {
+		return struct{}{}, a.gil.Do(ctx, "", func(ctx context.Context, t *gil.Thread) error {
+			n := a.number.Load()
+			err := t.Unlocked(ctx, wait) // others run meanwhile
+			a.number.Store(n - 1)
+			return err
+		})
+	}
 	n := a.number.Load()
-	time.Sleep(2 * time.Millisecond)
+	wait()
 	a.number.Store(n - 1)
 	return struct{}{}, nil
 })
+
+func wait() { time.Sleep(2 * time.Millisecond) }
 
 func main() { brood.Main(run) }
 
@@ -52,19 +65,26 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := together(ctx, space, "without a lock", nil); err != nil {
-		return err
+	for _, way := range []struct {
+		name    string
+		account *Account
+	}{
+		{"without a lock", &Account{}},
+		{"under a GIL alone", &Account{gil: new(gil.GIL)}},
+		{"with a lock", &Account{lock: lock}},
+	} {
+		if err := together(ctx, space, way.name, way.account); err != nil {
+			return err
+		}
 	}
-	return together(ctx, space, "with a lock", lock)
+	return nil
 }
 
 // together lets all threads withdraw at once.
-func together(ctx context.Context, space *share.Space, name string, lock *share.Lock) error {
-	begin, err := space.Barrier(name, threads, nil)
-	if err != nil {
+func together(ctx context.Context, space *share.Space, name string, a *Account) (err error) {
+	if a.begin, err = space.Barrier(name, threads, nil); err != nil {
 		return err
 	}
-	a := &Account{lock: lock, begin: begin}
 	a.number.Store(threads)
 	pool, err := brood.NewThreadPool(brood.PoolOptions{Workers: threads})
 	if err != nil {
