@@ -32,7 +32,7 @@ func (l *layer) covers(path string) bool {
 var layers = []layer{
 	{"/cmd/brood", []string{"", "/batch", "/chart", "/internal/history", "/internal/input", "/internal/journal", "/sched", "/share"}, []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
 		"the command is the only place for flags and terminals; what it does it asks of batch"},
-	{"/examples/...", []string{"", "/batch", "/chart", "/sched", "/share"}, nil,
+	{"/examples/...", []string{"", "/batch", "/chart", "/coro", "/sched", "/share"}, nil,
 		"a chapter of the course shows the front door: what it can't do with that, a reader could not do either"},
 	{"/batch", []string{"/sched", "/internal/cgroup", "/internal/child", "/internal/journal"}, []string{"golang.org/x/sys"},
 		"an adapter: it knows the leaves below, and no command line"},
@@ -40,6 +40,8 @@ var layers = []layer{
 		"the front door is imported by everybody: what it needs of the system it asks of the layers below"},
 	{"/share", []string{"/internal/atexit", "/internal/cell", "/internal/race", "/internal/space", "/internal/strand", "/internal/waits", "/internal/wire"}, nil,
 		"algorithms over cells: what they stand on is below, and who uses them above"},
+	{"/coro", []string{"/internal/strand"}, nil,
+		"switching and saved state in one thread: a future is whatever has the methods of one, so that it knows no executor"},
 	{"/sched", nil, nil,
 		"policies are pure: state, event and time in, decisions out"},
 	{"/chart", []string{"/sched"}, nil,
@@ -77,6 +79,7 @@ var testImports = map[string][]string{
 	"":           {"/share"}, // handles in arguments
 	"/batch":     {""},       // brood.Init
 	"/cmd/brood": {""},
+	"/coro":      {"", "/share"}, // the front door's futures and strands, and locks that a task may forget
 
 	"/share":          {"/internal/explore"}, // the shipped algorithms on a simulated machine
 	"/internal/futex": {"/internal/shm"},     // memory to sleep on
