@@ -57,7 +57,7 @@ func (g *gathering) stop(err error) {
 // Gather waits until all tasks have ended, and returns their results in the order given. If
 // one fails, or ctx ends, the others are cancelled; Gather returns when they have ended as
 // well, with the error that came first. The tasks are of the caller's loop, otherwise it is
-// ErrLoop. Its own errors are those of Await.
+// ErrLoop. Its own errors are those of Await; if one of the tasks awaits the caller none is cancelled.
 func Gather[T any](ctx context.Context, tasks ...*Task[T]) ([]T, error) {
 	s, err := caller(ctx)
 	if err != nil {
@@ -67,6 +67,9 @@ func Gather[T any](ctx context.Context, tasks ...*Task[T]) ([]T, error) {
 	for _, t := range tasks {
 		if t.t.loop != g.loop {
 			return nil, ErrLoop
+		}
+		if err := g.waits.circle(&t.t); err != nil && !t.t.settled.Load() {
+			return nil, err
 		}
 		g.all = append(g.all, &t.t)
 	}
@@ -87,9 +90,6 @@ func (g *gathering) wait(ctx context.Context, s *scope) error {
 		if t.settled.Load() {
 			g.outcome(t)
 			continue
-		}
-		if err := g.waits.circle(t); err != nil {
-			g.stop(err)
 		}
 		g.left++
 		registered[i] = waiter[func(*task)]{task: g.waits, value: g.ended}

@@ -171,6 +171,9 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.note(t.named())
 		}
 	}
+	if len(l.errs) == 1 {
+		return l.errs[0]
+	}
 	return errors.Join(l.errs...)
 }
 

@@ -201,8 +201,8 @@ func within(ctx context.Context, what string) (*inner, context.CancelFunc) {
 	}
 	s := new(inner)
 	s.task, s.parent, s.up = up.task, ctx, up
-	if why := up.ended.Load(); why != 0 {
-		s.ended.Store(why)
+	if err := ctx.Err(); err != nil {
+		s.ended.Store(endOf(err))
 		return s, func() {}
 	}
 	if s.right = up.first; s.right != nil {
