@@ -387,7 +387,9 @@ func TestStandardContexts(t *testing.T) {
 	var derived context.Context
 	fired := make(chan struct{})
 	task := l.Go("task", func(ctx context.Context) error {
-		derived, _ = context.WithCancel(ctx)
+		var cancel context.CancelFunc
+		derived, cancel = context.WithCancel(ctx)
+		t.Cleanup(cancel)
 		context.AfterFunc(ctx, func() { close(fired) })
 		return nil
 	})
