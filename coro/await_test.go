@@ -113,6 +113,58 @@ func TestAwaitOutside(t *testing.T) {
 	}
 }
 
+// late is a future whose stop comes too late: what it was given is still to be called.
+type late struct {
+	promise
+	calls []func()
+}
+
+func (f *late) AfterDone(call func()) (stop func() bool) {
+	f.calls = append(f.calls, call)
+	return func() bool { return false }
+}
+
+// A call that comes when its wait is over ends no other wait of the task.
+func TestLateCall(t *testing.T) {
+	l := NewLoop(Options{Clock: Virtual})
+	f := &late{promise: promise{make(chan struct{}), 1}}
+	l.Go("task", func(ctx context.Context) error {
+		short, cancel := WithCancel(ctx)
+		l.Go("canceller", func(context.Context) error { cancel(); return nil })
+		if _, err := Await(short, f); err != context.Canceled {
+			t.Errorf("Await: %v", err)
+		}
+		l.Go("caller", func(context.Context) error { f.calls[0](); return nil })
+		err := Sleep(ctx, time.Hour)
+		if l.Now().Sub(epoch) != time.Hour {
+			t.Errorf("Sleep has returned at %v", l.Now())
+		}
+		return err
+	})
+	runs(t, l)
+}
+
+// A task of another loop wakes who awaits it from outside.
+func TestAwaitOtherLoop(t *testing.T) {
+	l, other := NewLoop(Options{}), NewLoop(Options{})
+	release := &promise{make(chan struct{}), 3}
+	foreign := Start(other, "foreign", func(ctx context.Context) (int, error) { return Await(ctx, release) })
+	l.Go("awaiter", func(ctx context.Context) error {
+		n, err := Await(ctx, foreign)
+		if n != 3 {
+			t.Errorf("Await: %d", n)
+		}
+		return err
+	})
+	l.Go("releaser", func(context.Context) error { close(release.done); return nil }) // after the awaiter sleeps
+	errs := make(chan error)
+	go func() { errs <- other.Run(context.Background()) }()
+	runs(t, l)
+	if err := <-errs; err != nil {
+		t.Error(err)
+	}
+}
+
 // To await a task of another loop takes no goroutine, and to give up leaves none.
 func TestAwaitWithoutGoroutines(t *testing.T) {
 	l, other := NewLoop(Options{}), NewLoop(Options{})

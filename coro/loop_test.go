@@ -198,6 +198,19 @@ func TestStartErrors(t *testing.T) {
 	}
 }
 
+// A context's error is a failure of a task that nobody has cancelled.
+func TestTimeoutIsFailure(t *testing.T) {
+	l := NewLoop(Options{Clock: Virtual})
+	l.Go("impatient", func(ctx context.Context) error {
+		ctx, cancel := WithTimeout(ctx, time.Second)
+		defer cancel()
+		return Sleep(ctx, time.Hour)
+	})
+	if err := run(t, l); !errors.Is(err, context.DeadlineExceeded) || err.Error() != `coro: task "impatient": context deadline exceeded` {
+		t.Errorf("Run: %v", err)
+	}
+}
+
 // When the context of Run ends, so do all tasks.
 func TestRunContext(t *testing.T) {
 	why := errors.New("enough")

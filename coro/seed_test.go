@@ -160,6 +160,31 @@ func TestSeedsKeepInvariants(t *testing.T) {
 	}
 }
 
+// The queue of those that are ready is first in, first out, however often it has to grow; by chance
+// each comes out once.
+func TestRing(t *testing.T) {
+	for _, chance := range []*rand.Rand{nil, rand.New(rand.NewPCG(1, 1))} {
+		var r ring
+		all := make([]task, 1000)
+		in, out := 0, 0
+		seen := make(map[*task]bool)
+		for out < len(all) {
+			for range min(3, len(all)-in) {
+				r.push(&all[in])
+				in++
+			}
+			for range min(2, r.n) {
+				next := r.pop(chance)
+				if seen[next] || chance == nil && next != &all[out] {
+					t.Fatalf("the wrong one comes out after %d", out)
+				}
+				seen[next] = true
+				out++
+			}
+		}
+	}
+}
+
 // The heap yields timers by time, and those of one time in the order in which they came, whatever
 // was taken out meanwhile.
 func TestTimersModel(t *testing.T) {
