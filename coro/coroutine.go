@@ -1,7 +1,6 @@
 package coro
 
 import (
-	"bytes"
 	"fmt"
 	"iter"
 	"runtime"
@@ -40,8 +39,8 @@ func (s State) String() string {
 //
 // One that is not resumed to its end is to be closed. If it is dropped instead, and nothing
 // refers to it any more, the garbage collector has it closed, sometime, by another
-// goroutine, which then runs its deferred calls. A function that refers to its own
-// Coroutine is never seen as dropped.
+// goroutine, which then runs its deferred calls; nobody gets the error of that. A function
+// that refers to its own Coroutine is never seen as dropped, nor is one begun on a locked thread.
 type Coroutine[In, Out any] struct {
 	co *Co[In, Out] // the goroutine of the coroutine refers to this, not to the Coroutine
 }
@@ -194,7 +193,7 @@ func (co *Co[In, Out]) exit() {
 // it switches once more, to say so: exit expects the panic, and a switch that nothing is wrong
 // with needs no defer, which would take a twentieth of its time.
 func (co *Co[In, Out]) run(yield func(struct{}) bool) {
-	co.yield, co.goroutine, co.locked = yield, strand.Goroutine(), lockedToThread()
+	co.yield, co.goroutine, co.locked = yield, strand.Goroutine(), strand.Locked()
 	returned := false
 	defer func() {
 		if returned {
@@ -242,13 +241,4 @@ func abandon[In, Out any](co *Co[In, Out]) {
 	if State(co.state.Load()) == Suspended && !co.locked {
 		go co.unwind()
 	}
-}
-
-// lockedToThread reports whether the calling goroutine is locked to its thread, by
-// runtime.LockOSThread or because C called it. Only a stack trace says so. A coroutine's has
-// a few frames at its start, and takes 1 µs.
-func lockedToThread() bool {
-	var buf [80]byte
-	line, _, _ := bytes.Cut(buf[:runtime.Stack(buf[:], false)], []byte("\n"))
-	return bytes.Contains(line, []byte("locked to thread"))
 }
