@@ -1,8 +1,7 @@
 // Command bench compares brood with its peers: the command with other programs that run
-// many commands, the library with CPython's pools, locks and queues, hashicorp/go-plugin,
-// CPython's generators and asyncio,
-// the bare means of the system, pools of goroutines and channels. It prints tables of
-// ratios: absolute times differ from machine to machine and from minute to minute, so
+// many commands, the library with CPython's pools, locks, queues, generators and asyncio,
+// hashicorp/go-plugin, the bare means of the system, pools of goroutines and channels. It prints
+// tables of ratios: absolute times differ from machine to machine and from minute to minute, so
 // brood and its peers run in turns, and what counts is the ratio within a round.
 //
 //	cd bench && go run . [-rounds 5] [-only REGEXP] [-quick] [-o FILE]

@@ -115,27 +115,19 @@ func Start[T any](l *Loop, name string, f func(ctx context.Context) (T, error)) 
 func (l *Loop) After(d time.Duration, name string, f func(ctx context.Context) error) *Timer {
 	t := &Timer{loop: l}
 	t.timer.fire = func() { l.Go(name, f) }
-	l.do(func() {
-		if !t.stopped {
-			l.timers.add(&t.timer, l.after(d))
-		}
-	})
+	l.do(func() { l.timers.add(&t.timer, l.after(d)) })
 	return t
 }
 
 // Timer is what After has begun.
 type Timer struct {
-	loop    *Loop
-	timer   timer
-	stopped bool
+	loop  *Loop
+	timer timer
 }
 
 // Stop has the task not be added, if it was not yet.
 func (t *Timer) Stop() {
-	t.loop.do(func() {
-		t.stopped = true
-		t.loop.timers.remove(&t.timer)
-	})
+	t.loop.do(func() { t.loop.timers.remove(&t.timer) }) // After came first
 }
 
 // Now is the loop's time.
@@ -288,14 +280,12 @@ func (l *Loop) fail(err error) {
 
 // note adds an error to what Run returns, unless it only says what is known.
 func (l *Loop) note(err error) {
-	known := l.root.ended.Load() != 0 && isContextError(err)
 	for _, e := range l.errs {
-		dead, ok := e.(*DeadlockError)
-		known = known || ok && is(err, dead)
+		if dead, ok := e.(*DeadlockError); ok && is(err, dead) {
+			return
+		}
 	}
-	if !known {
-		l.errs = append(l.errs, err)
-	}
+	l.errs = append(l.errs, err)
 }
 
 // endAll ends the contexts of all tasks.

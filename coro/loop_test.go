@@ -153,7 +153,9 @@ func TestFailureEndsAll(t *testing.T) {
 		for range 3 {
 			l.Go("sleeper", func(ctx context.Context) error {
 				defer func() { deferred++ }()
-				return Sleep(ctx, time.Hour)
+				err := Sleep(ctx, time.Hour)
+				l.Go("too late", func(context.Context) error { t.Error("it began"); return nil })
+				return err
 			})
 		}
 		l.Go("bad", func(ctx context.Context) error {
@@ -517,6 +519,19 @@ func TestFromOutside(t *testing.T) {
 	}
 	if err := l.Run(context.Background()); err != ErrEnded {
 		t.Errorf("a second Run: %v", err)
+	}
+}
+
+// What arrives at the very end is still done.
+func TestLastMoment(t *testing.T) {
+	l := NewLoop(Options{})
+	done := false
+	if !l.do(func() { done = true }) || l.isOver() {
+		t.Fatal("the loop is over, and something was let in")
+	}
+	runs(t, l)
+	if !done || l.do(func() {}) {
+		t.Errorf("done: %v, and it still lets something in", done)
 	}
 }
 
