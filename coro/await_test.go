@@ -26,6 +26,9 @@ func TestAwait(t *testing.T) {
 		if _, err := Await(short, slow); err != context.DeadlineExceeded {
 			t.Errorf("Await for a minute: %v", err)
 		}
+		if err := Sleep(ctx, 2*time.Hour); err != nil || l.Now().Sub(epoch) != 2*time.Hour+time.Minute {
+			t.Errorf("Sleep, while what was awaited ends: %v at %v", err, l.Now())
+		}
 		for range 2 {
 			if s, err := Await(ctx, slow); s != "slept" || err != nil {
 				t.Errorf("Await: %q, %v", s, err)
@@ -315,9 +318,10 @@ func TestGather(t *testing.T) {
 			t.Errorf("Gather: %v, %v", all, err)
 		}
 		ended = 0
+		began := l.Now()
 		all, err = Gather(ctx, work(time.Hour, nil), work(time.Minute, io.EOF), work(time.Second, nil))
-		if all != nil || err != io.EOF || ended != 3 {
-			t.Errorf("Gather of one that fails: %v, %v, %d have ended", all, err, ended)
+		if took := l.Now().Sub(began); all != nil || err != io.EOF || ended != 3 || took != time.Minute+time.Second {
+			t.Errorf("Gather of one that fails: %v, %v, %d have ended after %v", all, err, ended, took)
 		}
 		ended = 0
 		short, cancel := WithTimeout(ctx, time.Minute)

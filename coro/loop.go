@@ -110,8 +110,9 @@ func Start[T any](l *Loop, name string, f func(ctx context.Context) (T, error)) 
 	return t
 }
 
-// After adds a task as Go does, when d has passed on the loop's clock. One that the loop's end
-// comes before is never added: a timer keeps no loop running.
+// After adds a task as Go does, when d has passed on the loop's clock, counted from when the
+// loop learns of it: at once from a task, and not before Run. One that the loop's end comes
+// before is never added: a timer keeps no loop running.
 func (l *Loop) After(d time.Duration, name string, f func(ctx context.Context) error) *Timer {
 	t := &Timer{loop: l}
 	t.timer.fire = func() { l.Go(name, f) }

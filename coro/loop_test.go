@@ -335,12 +335,19 @@ func TestScopes(t *testing.T) {
 			t.Errorf("Sleep: %v at %v", err, at())
 		}
 		cancelLong()
+		outer, cancelOuter := WithTimeout(ctx, time.Minute)
+		patient, cancelPatient := WithTimeout(outer, time.Hour)
+		if err := Sleep(patient, time.Hour); err != context.DeadlineExceeded || at() != time.Hour+time.Minute {
+			t.Errorf("Sleep: %v at %v", err, at())
+		}
+		cancelPatient()
+		cancelOuter()
 		inner, cancel := WithCancel(context.WithValue(ctx, scopeTest{}, "y"))
 		if inner.Value(scopeTest{}) != "y" {
 			t.Error("the value is lost")
 		}
 		l.After(time.Minute, "canceller", func(context.Context) error { cancel(); cancel(); return nil })
-		if err := Sleep(inner, time.Hour); err != context.Canceled || at() != time.Hour+time.Minute {
+		if err := Sleep(inner, time.Hour); err != context.Canceled || at() != time.Hour+2*time.Minute {
 			t.Errorf("Sleep: %v at %v", err, at())
 		}
 		within, cancel := WithCancel(inner)
@@ -384,6 +391,13 @@ func TestStandardContexts(t *testing.T) {
 			if _, err := q.Get(derived); err != context.Canceled {
 				t.Errorf("Get: %v", err)
 			}
+			again, cancel := context.WithCancel(ctx)
+			within, cancelWithin := WithCancel(again)
+			defer cancelWithin()
+			go cancel()
+			if _, err := q.Get(within); err != context.Canceled {
+				t.Errorf("Get within one that ends: %v", err)
+			}
 			timed, cancel := context.WithTimeout(ctx, time.Millisecond)
 			defer cancel()
 			if _, err := q.Get(timed); err != context.DeadlineExceeded {
@@ -414,6 +428,64 @@ func TestStandardContexts(t *testing.T) {
 	if derived.Err() != context.Canceled {
 		t.Error("it has not ended with the task")
 	}
+}
+
+// What is shielded from a task's end goes on, and only that.
+func TestShield(t *testing.T) {
+	l := NewLoop(Options{Clock: Virtual})
+	at := func() time.Duration { return l.Now().Sub(epoch) }
+	var said []string
+	waits := map[string]func(ctx context.Context) error{
+		"plain":  func(ctx context.Context) error { return Sleep(ctx, time.Hour) },
+		"shield": func(ctx context.Context) error { return Sleep(context.WithoutCancel(ctx), time.Hour) },
+		"shield with a timeout": func(ctx context.Context) error {
+			ctx, cancel := WithTimeout(context.WithoutCancel(ctx), 2*time.Hour)
+			defer cancel()
+			return Sleep(ctx, time.Hour)
+		},
+		"shield within a standard context": func(ctx context.Context) error {
+			ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+			defer cancel()
+			return Sleep(ctx, time.Hour)
+		},
+		"standard context": func(ctx context.Context) error {
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			return Sleep(ctx, time.Hour)
+		},
+	}
+	for name, wait := range waits {
+		task := l.Go(name, func(ctx context.Context) error {
+			err := wait(ctx)
+			said = append(said, fmt.Sprint(name, ": ", err, " after ", at()))
+			return err
+		})
+		l.After(time.Minute, "canceller", func(context.Context) error { task.Cancel(); return nil })
+	}
+	runs(t, l)
+	slices.Sort(said)
+	if want := []string{
+		"plain: context canceled after 1m0s",
+		"shield with a timeout: <nil> after 1h0m0s",
+		"shield within a standard context: <nil> after 1h0m0s",
+		"shield: <nil> after 1h0m0s",
+		"standard context: context canceled after 1m0s",
+	}; !slices.Equal(said, want) {
+		t.Errorf("said %q", said)
+	}
+}
+
+// One that is cancelled while others have their turn knows it when it has its own.
+func TestCancelInPass(t *testing.T) {
+	l := NewLoop(Options{})
+	passer := l.Go("passer", func(ctx context.Context) error {
+		if err := Pass(ctx); err != context.Canceled {
+			t.Errorf("Pass: %v", err)
+		}
+		return nil
+	})
+	l.Go("canceller", func(context.Context) error { passer.Cancel(); return nil })
+	runs(t, l)
 }
 
 // A task has a strand.

@@ -21,6 +21,8 @@ type scope struct {
 	up                 *scope
 	first, left, right *scope
 
+	foreign bool // something outside of the loop may end it
+
 	ended atomic.Uint32 // why, of ends
 	done  chan struct{} // made when first asked for, under mu
 	hooks []*func()     // called at the end, under mu
@@ -145,11 +147,14 @@ func (l *Loop) end(s *scope, why uint32) {
 	for _, f := range hooks {
 		(*f)() // package context's: it ends its own at once, and calls what is the user's on other goroutines
 	}
+	// By now all that is derived from it has ended, but for what context.WithoutCancel shields.
 	for in := s.first; in != nil; in = in.right {
-		l.end(in, why)
+		if in.parent.Err() != nil {
+			l.end(in, why)
+		}
 	}
-	if t := s.task; t.waiting && t.under == s {
-		l.wake(t, ends[why])
+	if t := s.task; t.waiting && t.under == s && t.with.Err() != nil {
+		l.wake(t, t.with.Err())
 	}
 }
 
@@ -211,7 +216,9 @@ func within(ctx context.Context, what string) (*inner, context.CancelFunc) {
 	up.first = &s.scope
 	l := up.task.loop
 	stop := func() bool { return true }
-	if outside(ctx, up) {
+	s.foreign = up.foreign
+	if outside(ctx, up) && ctx.Done() != nil {
+		s.foreign = true
 		stop = context.AfterFunc(ctx, func() { l.do(func() { l.end(&s.scope, endOf(ctx.Err())) }) })
 	}
 	return s, func() {
@@ -260,8 +267,8 @@ func caller(ctx context.Context) (*scope, error) {
 	return s, nil
 }
 
-// outside reports whether something outside of the loop may end ctx, which is s or derived
-// from it.
+// outside reports whether ctx, which is s or derived from it, does not just end with s: something
+// outside of the loop may end it, or nothing may (context.WithoutCancel).
 func outside(ctx context.Context, s *scope) bool {
 	switch ctx.(type) {
 	case *scope, *inner:

@@ -39,7 +39,8 @@ type task struct {
 	// of it when it goes on.
 	waiting bool
 	waits   uint32 // how often it has waited
-	under   *scope // whose end wakes it
+	under   *scope // whose end wakes it, if with has ended then
+	with    context.Context
 	on      waitable
 	woken   error // what its wait returns
 	timer   timer // of Sleep

@@ -7,7 +7,8 @@ import (
 
 // Sleep lets others run until d has passed on the loop's clock; with 0 or less it is Pass. It
 // returns nil, or the error of ctx if that has ended, before or meanwhile; or ErrNoTask or
-// ErrElsewhere if ctx is not the caller's.
+// ErrElsewhere if ctx is not the caller's. As everywhere in this package, the task's context
+// within context.WithoutCancel shields: that wait goes on when the task is cancelled.
 func Sleep(ctx context.Context, d time.Duration) error {
 	s, err := caller(ctx)
 	if err != nil {
@@ -50,10 +51,20 @@ func wait(ctx context.Context, s *scope, on waitable) error {
 		return err
 	}
 	t := s.task
-	if !outside(ctx, s) {
+	l, turn := t.loop, t.waits
+	t.with = ctx
+	switch {
+	case outside(ctx, s):
+		if ctx.Done() == nil {
+			return t.park(nil, on)
+		}
+	case s.foreign:
+		l.foreign++
+		defer func() { l.foreign-- }()
+		return t.park(s, on)
+	default:
 		return t.park(s, on)
 	}
-	l, turn := t.loop, t.waits
 	stop := context.AfterFunc(ctx, func() {
 		l.do(func() {
 			if t.waits == turn {
@@ -73,7 +84,7 @@ func (t *task) park(under *scope, on waitable) error {
 	t.waiting, t.under, t.on = true, under, on
 	t.yield(struct{}{})
 	err := t.woken
-	t.under, t.on, t.woken = nil, nil, nil
+	t.under, t.with, t.on, t.woken = nil, nil, nil, nil
 	t.waits++
 	return err
 }
