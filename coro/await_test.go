@@ -276,6 +276,18 @@ func TestDeadlock(t *testing.T) {
 	}
 }
 
+// That nothing can end a context is no hope either.
+func TestDeadlockShielded(t *testing.T) {
+	l := NewLoop(Options{})
+	l.Go("getter", func(ctx context.Context) error {
+		_, err := NewQueue[int](1).Get(context.WithoutCancel(ctx))
+		return err
+	})
+	if err := run(t, l); !errors.As(err, new(*DeadlockError)) {
+		t.Errorf("Run: %v", err)
+	}
+}
+
 // Tasks that gather each other in a circle, and do not give up, do not hang the loop.
 func TestDeadlockOfGatherers(t *testing.T) {
 	l := NewLoop(Options{})

@@ -394,6 +394,8 @@ func TestStandardContexts(t *testing.T) {
 			again, cancel := context.WithCancel(ctx)
 			within, cancelWithin := WithCancel(again)
 			defer cancelWithin()
+			within, cancelWithin = WithCancel(within)
+			defer cancelWithin()
 			go cancel()
 			if _, err := q.Get(within); err != context.Canceled {
 				t.Errorf("Get within one that ends: %v", err)
