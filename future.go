@@ -76,6 +76,13 @@ func (f *Future[R]) OnDone(callback func(f *Future[R])) {
 	f.t.whenDone(func() { callback(f) })
 }
 
+// AfterDone has callback called once there is an outcome, on a goroutine of its own. Stop
+// prevents that if it can, and says whether it did. It is what coro.Await waits with.
+func (f *Future[R]) AfterDone(callback func()) (stop func() bool) {
+	w := f.t.whenSettled(func() { go runCallbacks([]func(){callback}) })
+	return func() bool { return f.t.forget(w) }
+}
+
 // State says where the task is. A result is not decoded to find out.
 func (f *Future[R]) State() State {
 	if f.t.settled.Load() {

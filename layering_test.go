@@ -32,7 +32,7 @@ func (l *layer) covers(path string) bool {
 var layers = []layer{
 	{"/cmd/brood", []string{"", "/batch", "/chart", "/internal/history", "/internal/input", "/internal/journal", "/sched", "/share"}, []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
 		"the command is the only place for flags and terminals; what it does it asks of batch"},
-	{"/examples/...", []string{"", "/batch", "/chart", "/gil", "/sched", "/share"}, nil,
+	{"/examples/...", []string{"", "/batch", "/chart", "/coro", "/gil", "/sched", "/share", "/tcp"}, nil,
 		"a chapter of the course shows the front door: what it can't do with that, a reader could not do either"},
 	{"/batch", []string{"/sched", "/internal/cgroup", "/internal/child", "/internal/journal"}, []string{"golang.org/x/sys"},
 		"an adapter: it knows the leaves below, and no command line"},
@@ -44,6 +44,8 @@ var layers = []layer{
 		"an adapter: connections on the front door's threads and processes; what it can't do with that, a user could not do either"},
 	{"/gil", []string{"/internal/cell", "/internal/strand", "/internal/waits"}, nil,
 		"a lock by itself: an algorithm over cells for programs that need nothing else of this module"},
+	{"/coro", []string{"/internal/strand"}, nil,
+		"switching and saved state in one thread: a future is whatever has the methods of one, so that it knows no executor"},
 	{"/sched", nil, nil,
 		"policies are pure: state, event and time in, decisions out"},
 	{"/chart", []string{"/sched"}, nil,
@@ -81,6 +83,7 @@ var testImports = map[string][]string{
 	"":           {"/share"}, // handles in arguments
 	"/batch":     {""},       // brood.Init
 	"/cmd/brood": {""},
+	"/coro":      {"", "/share"}, // the front door's futures and strands, and locks that a task may forget
 
 	"/gil":            {"", "/internal/explore", "/share"}, // the algorithm on a simulated machine; circles with tasks and locks
 	"/share":          {"/internal/explore"},               // the shipped algorithms on a simulated machine

@@ -434,13 +434,17 @@ func (t *Task) whenSettled(f func()) *watcher {
 	return w
 }
 
-// forget ends a registration of whenSettled, if its f was not called.
-func (t *Task) forget(w *watcher) {
+// forget ends a registration of whenSettled, and reports whether it was still there: its f is
+// not called then.
+func (t *Task) forget(w *watcher) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.hooks != nil {
-		t.hooks.watchers = slices.DeleteFunc(t.hooks.watchers, func(x *watcher) bool { return x == w })
+	if t.hooks == nil {
+		return false
 	}
+	n := len(t.hooks.watchers)
+	t.hooks.watchers = slices.DeleteFunc(t.hooks.watchers, func(x *watcher) bool { return x == w })
+	return len(t.hooks.watchers) < n
 }
 
 // runCallbacks calls each, whatever the others do: a panic is logged, and after a

@@ -36,7 +36,7 @@ func (b *bench) library() error {
 	if err := b.latencies(pool, p); err != nil {
 		return err
 	}
-	for _, part := range []func() error{b.memories, b.deaths, b.locks, b.queues, b.gils, b.servers} {
+	for _, part := range []func() error{b.memories, b.deaths, b.locks, b.queues, b.gils, b.coroutines, b.servers} {
 		if err := part(); err != nil {
 			return err
 		}

@@ -1,7 +1,7 @@
 // Command bench compares brood with its peers: the command with other programs that run
-// many commands, the library with CPython's pools, locks and queues, hashicorp/go-plugin,
-// the bare means of the system, pools of goroutines and channels. It prints tables of
-// ratios: absolute times differ from machine to machine and from minute to minute, so
+// many commands, the library with CPython's pools, locks, queues, generators and asyncio,
+// hashicorp/go-plugin, the bare means of the system, pools of goroutines and channels. It prints
+// tables of ratios: absolute times differ from machine to machine and from minute to minute, so
 // brood and its peers run in turns, and what counts is the ratio within a round.
 //
 //	cd bench && go run . [-rounds 5] [-only REGEXP] [-quick] [-o FILE]
@@ -48,6 +48,13 @@ func main() {
 	}
 	if len(os.Args) > 3 && os.Args[1] == goLoop {
 		if err := loopInGo(os.Args[2], os.Args[3:]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if len(os.Args) == 4 && os.Args[1] == sleepers {
+		if err := showSleepers(os.Args[2], os.Args[3]); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			os.Exit(1)
 		}

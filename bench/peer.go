@@ -35,6 +35,9 @@ var gilInPython string
 //go:embed peers/queues.c
 var queuesInC string
 
+//go:embed peers/coroutines.py
+var coroutinesInPython string
+
 // peer is a program that measures a peer of the library's from within. It is asked
 // on its standard input and answers on its standard output, a line each, and has
 // warmed up before the first question.

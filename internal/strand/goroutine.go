@@ -19,3 +19,11 @@ func printed() uint64 {
 	}
 	return id
 }
+
+// printedLocked is whether the calling goroutine is locked to its thread, as its stack trace
+// says: "goroutine 7 [running, locked to thread]:".
+func printedLocked() bool {
+	var buf [80]byte
+	line, _, _ := bytes.Cut(buf[:runtime.Stack(buf[:], false)], []byte("\n"))
+	return bytes.Contains(line, []byte("locked to thread"))
+}

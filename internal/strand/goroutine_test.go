@@ -1,6 +1,7 @@
 package strand
 
 import (
+	"runtime"
 	"sync"
 	"testing"
 )
@@ -25,6 +26,29 @@ func TestGoroutine(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// Whether it is locked to its thread agrees with what the stack trace shows.
+func TestLocked(t *testing.T) {
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() {
+			for range i % 4 {
+				runtime.LockOSThread()
+				defer runtime.UnlockOSThread()
+			}
+			if l, p := Locked(), printedLocked(); l != p || l != (i%4 > 0) {
+				t.Errorf("locked %d times: Locked is %v, its stack trace says %v", i%4, l, p)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func BenchmarkLocked(b *testing.B) {
+	for b.Loop() {
+		Locked()
+	}
 }
 
 func BenchmarkGoroutine(b *testing.B) {

@@ -24,11 +24,13 @@ const (
 	Process
 	// Task is a task in a pool.
 	Task
+	// Coroutine is a task of a loop of coroutines.
+	Coroutine
 	// Anonymous is whoever calls without a strand in its context.
 	Anonymous
 )
 
-var kindNames = [...]string{"main", "thread", "process", "task", "anonymous"}
+var kindNames = [...]string{"main", "thread", "process", "task", "coroutine", "anonymous"}
 
 // String is the kind in one lower-case word.
 func (k Kind) String() string {
