@@ -379,6 +379,7 @@ func TestFaultsInInitializer(t *testing.T) {
 				continue // no limit there
 			}
 			t.Run(e.name+"/"+string(f), func(t *testing.T) {
+				t.Parallel() // most of the time they wait
 				watchdog(t, time.Minute)
 				o := f.options()
 				o.Workers, o.Spares, o.TaskTimeout = 1, -1, 0

@@ -17,7 +17,7 @@ import (
 // shows.
 
 // queueRuns is less than elsewhere, because each takes longer.
-const queueRuns = 8_000
+const queueRuns = 4_000
 
 // simulatedBulk is a bulk file that is written and read in two steps.
 type simulatedBulk struct {

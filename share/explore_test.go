@@ -19,12 +19,12 @@ type search struct {
 func (s search) run(t *testing.T, body func(*explore.World)) {
 	t.Helper()
 	if s.exhaust.MaxRuns == 0 {
-		s.exhaust.MaxRuns, s.random.Runs = 40_000, 10_000
+		s.exhaust.MaxRuns, s.random.Runs = 20_000, 5_000
 	}
 	if long {
-		s.exhaust.MaxRuns *= 20
+		s.exhaust.MaxRuns *= 40
 		s.exhaust.Preemptions++
-		s.random.Runs *= 20
+		s.random.Runs *= 40
 	}
 	if raceDetector { // one strand runs at a time: there is little for it to see
 		s.exhaust.MaxRuns /= 20
