@@ -13,14 +13,14 @@ type Group struct {
 	cancel context.CancelCauseFunc
 
 	mu     sync.Mutex
-	active map[*Thread]struct{}
+	active threadList
 	err    error // the first
 }
 
 // NewGroup makes a group of threads whose contexts end with ctx, or when one of them returns
 // an error, which is their cause then.
 func NewGroup(ctx context.Context) *Group {
-	g := &Group{active: make(map[*Thread]struct{})}
+	g := &Group{active: threadList{of: inGroup}}
 	g.ctx, g.cancel = context.WithCancelCause(ctx)
 	return g
 }
@@ -55,16 +55,13 @@ func (g *Group) Wait(ctx context.Context) error {
 func (g *Group) any() *Thread {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for t := range g.active {
-		return t
-	}
-	return nil
+	return g.active.first
 }
 
 func (g *Group) entered(t *Thread) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.active[t] = struct{}{}
+	g.active.add(t)
 }
 
 // failed is called before the end of a thread is known.
@@ -81,5 +78,5 @@ func (g *Group) failed(err error) {
 func (g *Group) left(t *Thread) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.active, t)
+	g.active.remove(t)
 }

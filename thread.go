@@ -38,9 +38,9 @@ type Thread struct {
 	daemon bool
 	group  *Group
 
-	watched    watched       // by whom, for the context of Go
-	who        atomic.Uint64 // the goroutine; 0 before it runs
-	next, prev *Thread       // in threads, under its lock
+	watched watched       // by whom, for the context of Go
+	who     atomic.Uint64 // the goroutine; 0 before it runs
+	in      [2]neighbours // its places in threads and in its group, under the lock of each
 
 	err     error // the outcome
 	over    atomic.Bool
@@ -53,9 +53,56 @@ type Thread struct {
 // threads are the threads that have not ended, in the order of their start.
 var threads struct {
 	sync.Mutex
+	list  threadList
+	watch atomic.Pointer[watch]
+	named atomic.Uint64
+}
+
+// threadList is threads in the order in which they were added. Each can be in one list of a kind.
+type threadList struct {
+	of          int
 	first, last *Thread
-	watch       atomic.Pointer[watch]
-	named       atomic.Uint64
+}
+
+// The kinds.
+const (
+	inAll = iota
+	inGroup
+)
+
+// neighbours is a place in a list.
+type neighbours struct {
+	next, prev *Thread
+	there      bool
+}
+
+func (l *threadList) add(t *Thread) {
+	n := &t.in[l.of]
+	if n.there, n.prev = true, l.last; n.prev != nil {
+		n.prev.in[l.of].next = t
+	} else {
+		l.first = t
+	}
+	l.last = t
+}
+
+// remove takes a thread out, if it is there.
+func (l *threadList) remove(t *Thread) {
+	n := &t.in[l.of]
+	if !n.there {
+		return
+	}
+	if n.next != nil {
+		n.next.in[l.of].prev = n.prev
+	} else {
+		l.last = n.prev
+	}
+	if n.prev != nil {
+		n.prev.in[l.of].next = n.next
+	} else {
+		l.first = n.next
+	}
+	*n = neighbours{}
 }
 
 // Go starts a goroutine that calls fn, and returns the thread that it is: Python's
@@ -91,12 +138,7 @@ func startThread(ctx context.Context, o ThreadOptions, fn func(ctx context.Conte
 		watchContext(ctx, &threads.watch, true, &t.watched)
 	}
 	threads.Lock()
-	if t.prev = threads.last; t.prev != nil {
-		t.prev.next = t
-	} else {
-		threads.first = t
-	}
-	threads.last = t
+	threads.list.add(t)
 	threads.Unlock()
 	go t.run()
 	return t
@@ -125,17 +167,7 @@ func (t *Thread) end() {
 		t.group.failed(t.err)
 	}
 	threads.Lock()
-	if t.next != nil {
-		t.next.prev = t.prev
-	} else {
-		threads.last = t.prev
-	}
-	if t.prev != nil {
-		t.prev.next = t.next
-	} else {
-		threads.first = t.next
-	}
-	t.next, t.prev = nil, nil
+	threads.list.remove(t)
 	threads.Unlock()
 	t.mu.Lock()
 	t.over.Store(true)
@@ -231,7 +263,7 @@ func (j joined) String() string { return "the end of thread " + strconv.Quote(j.
 func ActiveThreads() (all []*Thread) {
 	threads.Lock()
 	defer threads.Unlock()
-	for t := threads.first; t != nil; t = t.next {
+	for t := threads.list.first; t != nil; t = t.in[inAll].next {
 		all = append(all, t)
 	}
 	return all

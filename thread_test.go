@@ -340,7 +340,7 @@ func TestGroup(t *testing.T) {
 	if err := bad.Wait(t.Context()); !errors.As(err, &panicked) || logged.Len() > 0 {
 		t.Errorf("%v, logged %s", err, logged)
 	}
-	if len(bad.active)+len(good.active) != 0 {
+	if bad.active.first != nil || good.active.first != nil {
 		t.Error("ended threads are kept")
 	}
 }

@@ -41,6 +41,9 @@ func (b *bench) library() error {
 			return err
 		}
 	}
+	if err := b.table("The library: threads", b.named()); err != nil {
+		return err
+	}
 	return b.table("The library: goroutines", b.threads())
 }
 
