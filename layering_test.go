@@ -32,7 +32,7 @@ func (l *layer) covers(path string) bool {
 var layers = []layer{
 	{"/cmd/brood", []string{"", "/batch", "/chart", "/internal/history", "/internal/input", "/internal/journal", "/sched", "/share"}, []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
 		"the command is the only place for flags and terminals; what it does it asks of batch"},
-	{"/examples/...", []string{"", "/batch", "/chart", "/gil", "/sched", "/share"}, nil,
+	{"/examples/...", []string{"", "/batch", "/chart", "/gil", "/sched", "/share", "/tcp"}, nil,
 		"a chapter of the course shows the front door: what it can't do with that, a reader could not do either"},
 	{"/batch", []string{"/sched", "/internal/cgroup", "/internal/child", "/internal/journal"}, []string{"golang.org/x/sys"},
 		"an adapter: it knows the leaves below, and no command line"},
