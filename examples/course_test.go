@@ -64,33 +64,28 @@ func TestCourseInOrder(t *testing.T) {
 	}
 }
 
-// What the document shows of a program's output is what it prints, but for numbers, for who of
-// two was first, and for what it leaves out: «…».
-func TestCourseOutput(t *testing.T) {
+// asShown checks that what the document shows of a program's output is what it has printed, but
+// for numbers, for who of two was first, and for what it leaves out: «…».
+func (o *output) asShown(chapter string) {
+	o.t.Helper()
 	number := regexp.MustCompile(`\d+`)
 	either := strings.NewReplacer("true", "(true|false)", "Ann", "(Ann|Bob)", "Bob", "(Ann|Bob)", "…", ".*")
-	for _, s := range sections(t) {
-		t.Run(s.chapter, func(t *testing.T) {
-			lines := shown(s.text)
-			if len(lines) == 0 {
-				t.Error("docs/course.md does not show what the program prints")
-			}
-			var args []string
-			if s.chapter == "scheduling" {
-				args = append(args, filepath.Join(t.TempDir(), "picture.svg"))
-			}
-			if s.chapter == "zombies" {
-				args = append(args, "50")
-			}
-			o := play(t, s.chapter, args...)
-			printed := strings.Join(strings.Fields(o.stdout+" "+o.stderr), " ")
-			for _, line := range lines {
-				want := number.ReplaceAllString(either.Replace(regexp.QuoteMeta(line)), `\d+`)
-				if !regexp.MustCompile(want).MatchString(printed) {
-					t.Errorf("docs/course.md shows %q, which is not printed; %s", line, o)
-				}
-			}
-		})
+	all := sections(o.t)
+	i := slices.IndexFunc(all, func(s section) bool { return s.chapter == chapter })
+	if i < 0 {
+		o.t.Errorf("docs/course.md has no section %s", chapter)
+		return
+	}
+	lines := shown(all[i].text)
+	if len(lines) == 0 {
+		o.t.Errorf("docs/course.md does not show what %s prints", chapter)
+	}
+	printed := strings.Join(strings.Fields(o.stdout+" "+o.stderr), " ")
+	for _, line := range lines {
+		want := number.ReplaceAllString(either.Replace(regexp.QuoteMeta(line)), `\d+`)
+		if !regexp.MustCompile(want).MatchString(printed) {
+			o.t.Errorf("docs/course.md shows %q, which is not printed; %s", line, o)
+		}
 	}
 }
 
