@@ -68,6 +68,7 @@ multiprocessing.sharedctypes.Synchronized multiprocessing.sharedctypes.Synchroni
 multiprocessing.sharedctypes.SynchronizedBase multiprocessing.sharedctypes.SynchronizedString
 threading.ExceptHookArgs.exc_type threading.ExceptHookArgs.exc_value
 threading.ExceptHookArgs.exc_traceback threading.ExceptHookArgs.thread
+threading.RLock.locked multiprocessing.Lock.locked multiprocessing.RLock.locked
 threading.setprofile_all_threads threading.settrace_all_threads
 concurrent.futures.thread.BrokenThreadPool concurrent.futures.process.BrokenProcessPool
 concurrent.futures.InvalidStateError concurrent.futures.InterpreterPoolExecutor
