@@ -82,7 +82,8 @@ type output struct {
 	stdout, stderr string
 }
 
-// play runs a chapter to its end. One that hangs says where.
+// play runs a chapter to its end, and checks that it prints what the document shows. One that
+// hangs says where.
 func play(t *testing.T, chapter string, args ...string) *output {
 	t.Helper()
 	t.Parallel()
@@ -105,6 +106,7 @@ func play(t *testing.T, chapter string, args ...string) *output {
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", chapter, err, out)
 	}
+	out.asShown(chapter)
 	return out
 }
 

@@ -59,12 +59,14 @@ func compute() {
 }
 
 // alone does the job of a number without a lock.
-var alone = brood.NewFunc("alone", func(_ context.Context, job int) (spans []Span, err error) {
+func alone(_ context.Context, job int) (spans []Span, err error) {
 	for range jobs[job].pieces {
 		spans = append(spans, timed(jobs[job].piece))
 	}
 	return spans, nil
-})
+}
+
+var inProcess = brood.NewFunc("alone", alone)
 
 // underLock does it as a thread of a GIL.
 func underLock(ctx context.Context, g *gil.GIL, job work) (spans []Span, err error) {
@@ -90,24 +92,19 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer pool.Close()
-	goroutines, err := brood.NewThreadPool(brood.PoolOptions{Workers: threads})
-	if err != nil {
-		return err
-	}
-	defer goroutines.Close()
 	g := new(gil.GIL)
 	fmt.Println("work      | by                  |     one |    four | at most at once")
 	for job, w := range jobs {
 		ways := []struct {
 			name string
-			do   func() ([]Span, error)
+			do   func(ctx context.Context) ([]Span, error)
 		}{
-			{"threads under a GIL", func() ([]Span, error) { return underLock(ctx, g, w) }},
-			{"threads", func() ([]Span, error) { return alone.Call(ctx, goroutines, job) }},
-			{"processes", func() ([]Span, error) { return alone.Call(ctx, pool, job) }},
+			{"threads under a GIL", func(ctx context.Context) ([]Span, error) { return underLock(ctx, g, w) }},
+			{"threads", func(ctx context.Context) ([]Span, error) { return alone(ctx, job) }},
+			{"processes", func(ctx context.Context) ([]Span, error) { return inProcess.Call(ctx, pool, job) }},
 		}
 		for _, way := range ways {
-			if err := measure(w.name, way.name, way.do); err != nil {
+			if err := measure(ctx, w.name, way.name, way.do); err != nil {
 				return err
 			}
 		}
@@ -115,27 +112,26 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// measure lets one do a job, and then four at once.
-func measure(job, by string, do func() ([]Span, error)) error {
+// measure lets one thread do a job, and then four at once.
+func measure(ctx context.Context, job, by string, do func(ctx context.Context) ([]Span, error)) error {
 	var took [2]time.Duration
 	var all []Span
 	for i, n := range []int{1, threads} {
 		var mu sync.Mutex
-		var failed error
-		var wg sync.WaitGroup
 		all = nil
+		group := brood.NewGroup(ctx)
 		began := time.Now()
 		for range n {
-			wg.Go(func() {
-				spans, err := do()
+			group.Go(brood.ThreadOptions{}, func(ctx context.Context) error {
+				spans, err := do(ctx)
 				mu.Lock()
 				defer mu.Unlock()
-				all, failed = append(all, spans...), cmp.Or(failed, err)
+				all = append(all, spans...)
+				return err
 			})
 		}
-		wg.Wait()
-		if failed != nil {
-			return failed
+		if err := group.Wait(ctx); err != nil {
+			return err
 		}
 		took[i] = time.Since(began)
 	}

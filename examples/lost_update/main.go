@@ -28,20 +28,20 @@ type Account struct {
 	begin  *share.Barrier // all are there
 }
 
-// withdraw takes one off the number.
-var withdraw = brood.NewFunc("withdraw", func(ctx context.Context, a *Account) (struct{}, error) {
+// withdraw takes one off the number. It is what each thread does.
+func (a *Account) withdraw(ctx context.Context) error {
 	if _, err := a.begin.Wait(ctx); err != nil {
-		return struct{}{}, err
+		return err
 	}
 	if a.lock != nil {
 		guard, err := a.lock.Acquire(ctx)
 		if err != nil {
-			return struct{}{}, err
+			return err
 		}
 		defer guard.Release()
 	}
 	if a.gil != nil {
-		return struct{}{}, a.gil.Do(ctx, "", func(ctx context.Context, t *gil.Thread) error {
+		return a.gil.Do(ctx, "", func(ctx context.Context, t *gil.Thread) error {
 			n := a.number.Load()
 			err := t.Unlocked(ctx, wait) // others run meanwhile
 			a.number.Store(n - 1)
@@ -51,8 +51,8 @@ var withdraw = brood.NewFunc("withdraw", func(ctx context.Context, a *Account) (
 	n := a.number.Load()
 	wait()
 	a.number.Store(n - 1)
-	return struct{}{}, nil
-})
+	return nil
+}
 
 func wait() { time.Sleep(2 * time.Millisecond) }
 
@@ -86,19 +86,12 @@ func together(ctx context.Context, space *share.Space, name string, a *Account) 
 		return err
 	}
 	a.number.Store(threads)
-	pool, err := brood.NewThreadPool(brood.PoolOptions{Workers: threads})
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	var all []*brood.Future[struct{}]
+	all := brood.NewGroup(ctx)
 	for range threads {
-		all = append(all, withdraw.Submit(ctx, pool, a))
+		all.Go(brood.ThreadOptions{}, a.withdraw)
 	}
-	for _, f := range all {
-		if _, err := f.Result(ctx); err != nil {
-			return err
-		}
+	if err := all.Wait(ctx); err != nil {
+		return err
 	}
 	fmt.Printf("%s: %d threads took one each off %d, and %d are left\n", name, threads, threads, a.number.Load())
 	return nil

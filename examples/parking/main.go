@@ -1,5 +1,5 @@
 // The chapter "parking". A semaphore counts: of 25 cars only 5 at a time find a place in the
-// car park, the others wait for one to leave. Every car is a process. One of them breaks
+// car park, the others wait for one to leave. Every car is a process. A 26th one breaks
 // down on its place and is killed: the place becomes free by itself.
 //
 // Python: multiprocessing.BoundedSemaphore, which loses the place. Here:
@@ -63,7 +63,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	var all []*brood.Process[Stay]
-	for n := range cars {
+	for n := range cars + 1 { // one more: it breaks down
 		p, err := visit.Start(ctx, Car{n, park}, brood.ProcessOptions{Name: fmt.Sprint("car ", n)})
 		if err != nil {
 			return err
@@ -83,7 +83,7 @@ func run(ctx context.Context) error {
 			stays = append(stays, s)
 		}
 	}
-	fmt.Println("cars that were served:", len(stays))
+	fmt.Println("cars that were served:", len(stays), "of", cars)
 	fmt.Println("cars inside at once, at most:", most(stays))
 	fmt.Println("free places in the end:", park.Value(), "of", places)
 	return nil

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/brood-go/brood"
@@ -30,28 +31,28 @@ type Counter struct {
 // left is the file's content.
 type left struct{ Tickets int }
 
-// buy tries to buy a ticket, and reports whether it got one.
-var buy = brood.NewFunc("buy", func(ctx context.Context, c Counter) (bool, error) {
+// buy tries to buy a ticket, and returns its number, or 0 if none is left.
+var buy = brood.NewFunc("buy", func(ctx context.Context, c Counter) (int, error) {
 	if _, err := c.Open.Wait(ctx); err != nil {
-		return false, err
+		return 0, err
 	}
 	if c.Lock != nil {
 		guard, err := c.Lock.Acquire(ctx)
 		if err != nil {
-			return false, err
+			return 0, err
 		}
 		defer guard.Release()
 	}
 	text, err := os.ReadFile(c.File)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	var l left
 	if err := json.Unmarshal(text, &l); err != nil || l.Tickets == 0 {
-		return false, err
+		return 0, err
 	}
 	time.Sleep(50 * time.Millisecond) // the network
-	return true, write(c.File, left{l.Tickets - 1})
+	return l.Tickets, write(c.File, left{l.Tickets - 1})
 })
 
 // write replaces the file.
@@ -100,7 +101,7 @@ func sale(ctx context.Context, space *share.Space, name string, lock *share.Lock
 	if err := write(c.File, left{tickets}); err != nil {
 		return err
 	}
-	var all []*brood.Process[bool]
+	var all []*brood.Process[int]
 	for range buyers {
 		p, err := buy.Start(ctx, c, brood.ProcessOptions{})
 		if err != nil {
@@ -108,16 +109,17 @@ func sale(ctx context.Context, space *share.Space, name string, lock *share.Lock
 		}
 		all = append(all, p)
 	}
-	sold := 0
+	var sold []int
 	for _, p := range all {
-		got, err := p.Result(ctx)
+		number, err := p.Result(ctx)
 		if err != nil {
 			return err
 		}
-		if got {
-			sold++
+		if number > 0 {
+			sold = append(sold, number)
 		}
 	}
-	fmt.Printf("%s: %d tickets, %d sold\n", name, tickets, sold)
+	slices.Sort(sold)
+	fmt.Printf("%s: %d tickets, %d sold: %v\n", name, tickets, len(sold), sold)
 	return nil
 }
