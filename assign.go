@@ -119,11 +119,12 @@ func (p *pool) callDirect(ctx context.Context, t *Task) {
 		if err != nil {
 			ctx = ended // the wait for the future will say why
 		}
-		sleep := w.Context(ctx)
+		sleep, stop := w.Context(ctx), func() bool { return true }
 		if sleep != ctx {
-			defer context.AfterFunc(sleep, func() { p.wakeCaller(t) })()
+			stop = context.AfterFunc(sleep, func() { p.wakeCaller(t) })
 		}
 		h.readFor(sleep, t)
+		stop()
 		w.End()
 	}
 }
@@ -217,7 +218,8 @@ func (p *pool) leastBusy() *host {
 // put puts a call into the ring of h, without waking it; false if it is full. Called
 // with mu held.
 func (p *pool) put(h *host, t *Task) bool {
-	y, files := &t.pool.payload, t.pool.parcel.get()
+	y := &t.pool.payload
+	files, _ := t.pool.parcel.travels()
 	p.nextID++
 	req := wire.Request{ID: p.nextID, Func: t.body.fn().index, Kind: y.kind, Files: uint8(len(files))}
 	if d := t.ctx.deadline; !d.IsZero() {

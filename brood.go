@@ -64,22 +64,24 @@ func Init() {
 // the processes started with Func.Start that are no daemons, and ends those that are. After
 // a signal the contexts of all threads end, and those that are no daemons are still waited
 // for, as a goroutine can't be ended; processes are not. A second signal ends the program at
-// once, and its processes with it. An error, also of a thread for which nothing else has
-// waited, goes to standard error, and the program exits with code 1.
+// once, and its processes with it. An error goes to standard error, and the program exits
+// with code 1; also the error of a thread that nobody has got by Join or Group.Wait, unless
+// the thread did no more than to obey the end of its context.
 func Main(run func(ctx context.Context) error) {
 	Init()
 	ctx, stop := signal.NotifyContext(strand.With(background, mainStrand()), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal does what signals do: it ends the program
 	err := run(ctx)
-	ok := joinThreads(ctx)
+	joinThreads(ctx)
 	joinChildren(ctx)
+	failed := threadsFailed() // and not those that are ended now
 	endThreads()
 	stop()
 	atexit.Run()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
-	if err != nil || !ok {
+	if err != nil || failed {
 		os.Exit(1)
 	}
 }

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"reflect"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -38,11 +38,9 @@ type Descriptor interface {
 	io.Closer
 }
 
-const maxFiles = 250
-
 var (
-	errFilesGone    = errors.New("brood: the files of the argument were closed before they arrived: by their owner, or because the task was ended")
-	errFilesTooMany = errors.New("it carries more than 250 files")
+	errFilesTooMany = fmt.Errorf("it carries more than %d files", link.MaxPass)
+	errFilesNil     = errors.New("one of the files that it carries is nil")
 	errFilesAbroad  = errors.New("an argument that carries files goes to processes of this machine alone")
 )
 
@@ -51,20 +49,57 @@ func carries(t reflect.Type) bool {
 	return reflect.PointerTo(t).Implements(reflect.TypeFor[FileCarrier]())
 }
 
-// parcel is the files of a task, as its caller's process has them.
+// parcel is the files of a task, as its caller's process has them. Their methods are the user's,
+// and may take their time: they are called by the caller, or on a goroutine of their own.
 type parcel struct {
+	raw []syscall.RawConn // how they travel
+	err error             // why they can't
+
 	mu    sync.Mutex
 	files []Descriptor // nil once they are closed, or the function's
 }
 
-// get is the files. They stay the parcel's.
-func (p *parcel) get() []Descriptor {
-	if p == nil {
-		return nil
+// pack takes the files of a task's argument.
+func (t *Task) pack(c FileCarrier) {
+	p := new(parcel)
+	t.pool.parcel = p
+	p.err = caught("a method of the argument of ", t.Func(), func() error { return p.fill(c.Files()) })
+	t.whenSettled(func() { go p.close() })
+}
+
+// caught makes an error of a panic.
+func caught(what, of string, f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = newPanicError(what+of, v)
+		}
+	}()
+	return f()
+}
+
+func (p *parcel) fill(files []Descriptor) (err error) {
+	p.files = slices.DeleteFunc(files, func(d Descriptor) bool { return d == nil })
+	switch {
+	case len(p.files) < len(files):
+		return errFilesNil
+	case len(files) > link.MaxPass:
+		return errFilesTooMany
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.files
+	for _, d := range files {
+		raw, e := d.SyscallConn()
+		if err = errors.Join(err, e); e == nil {
+			p.raw = append(p.raw, raw)
+		}
+	}
+	return err
+}
+
+// travels is how the files travel, or why they can't. Without a parcel there are none.
+func (p *parcel) travels() ([]syscall.RawConn, error) {
+	if p == nil {
+		return nil, nil
+	}
+	return p.raw, p.err
 }
 
 // handOver makes the files those of a function of this process.
@@ -115,36 +150,27 @@ func (p *parcel) close() {
 	p.files = nil
 	p.mu.Unlock()
 	for _, f := range files {
-		f.Close()
+		if p, ok := caught("the method Close of a file of ", "an argument", func() error { f.Close(); return nil }).(*PanicError); ok {
+			reportPanic(p)
+		}
 	}
 }
 
-// pack takes the files of a task's argument.
-func (t *Task) pack(c FileCarrier) {
-	p := &parcel{files: c.Files()}
-	t.pool.parcel = p
-	t.whenSettled(p.close)
-}
-
-// Files go to a worker over its control connection, each in a message with the id of the call
-// that they belong to. They are sent when the call is put into the worker's ring, and kept there until
-// it is taken. If it is taken back instead, a message without a descriptor says so.
+// Files go to a worker over its control connection, in one message with the id of the call that
+// they belong to. They are sent when the call is put into the worker's ring, and kept there until it
+// is taken. If it is taken back instead, a message says so.
 
 // sendFiles sends the files of a call. Called with the pool's mu held.
-func (h *host) sendFiles(id uint64, files []Descriptor) {
-	if len(files) == 0 {
-		return
-	}
-	body := binary.LittleEndian.AppendUint64(nil, id)
-	for _, f := range files {
-		h.conn.Post(link.Message{Type: link.File, Body: body, Pass: f})
+func (h *host) sendFiles(id uint64, files []syscall.RawConn) {
+	if len(files) > 0 {
+		h.conn.Post(link.Message{Type: link.Files, Body: binary.LittleEndian.AppendUint64(nil, id), Pass: files})
 	}
 }
 
 // dropFiles says that a call was taken back. Called with the pool's mu held.
 func (h *host) dropFiles(f flight) {
 	if f.task.pool.parcel != nil {
-		h.conn.Post(link.Message{Type: link.File, Body: binary.LittleEndian.AppendUint64(nil, f.id)})
+		h.conn.Post(link.Message{Type: link.DropFiles, Body: binary.LittleEndian.AppendUint64(nil, f.id)})
 	}
 }
 
@@ -152,55 +178,69 @@ func (h *host) dropFiles(f flight) {
 type arrivals struct {
 	mu    sync.Mutex
 	some  sync.Cond
-	files map[uint64][]*os.File
-	gone  map[uint64]bool // those of a call that will not come
-	taken uint64          // the last call; none before it is wanted any more
+	all   map[uint64]arrival
+	taken uint64 // the last call; nothing of it or of those before is wanted any more
+}
+
+// arrival is what has come for a call: its files, or why they are lost.
+type arrival struct {
+	files []*os.File
+	lost  error
 }
 
 func newArrivals() *arrivals {
-	a := &arrivals{files: make(map[uint64][]*os.File), gone: make(map[uint64]bool)}
+	a := &arrivals{all: make(map[uint64]arrival)}
 	a.some.L = &a.mu
 	return a
 }
 
-// add takes what the parent has sent: a file, or word that there is none any more.
+// add takes a message of the parent's.
 func (a *arrivals) add(m *link.Message) {
-	if len(m.Body) != 8 {
-		return
+	var id uint64
+	if len(m.Body) == 8 {
+		id = binary.LittleEndian.Uint64(m.Body)
 	}
-	id := binary.LittleEndian.Uint64(m.Body)
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	closeAll(a.all[id].files) // which there are only of one that was taken back
+	delete(a.all, id)
 	switch {
-	case m.File == nil:
-		closeAll(a.files[id])
-		delete(a.files, id)
-		if id > a.taken {
-			a.gone[id] = true
-		}
+	case m.Type == link.DropFiles:
 	case id <= a.taken:
-		m.File.Close()
+		closeAll(m.Files)
 	default:
-		a.files[id] = append(a.files[id], m.File)
+		a.all[id] = arrival{m.Files, m.Lost}
+		a.some.Broadcast()
 	}
-	a.some.Broadcast()
 }
 
-// take waits for the n files of a call that the worker has taken. If the parent dies
-// meanwhile, so does this process.
+// take is called for each call that the worker takes, and waits for its n files. The parent has
+// sent them; if it dies meanwhile, so does this process.
 func (a *arrivals) take(id uint64, n int) ([]*os.File, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for len(a.files[id]) < n && !a.gone[id] {
+	if n == 0 && len(a.all) == 0 {
+		a.taken = id
+		return nil, nil
+	}
+	got, ok := a.all[id]
+	for ; n > 0 && !ok; got, ok = a.all[id] {
 		a.some.Wait()
 	}
-	files := a.files[id]
-	delete(a.files, id)
 	a.taken = id
-	maps.DeleteFunc(a.gone, func(other uint64, _ bool) bool { return other <= id })
-	if len(files) < n {
-		closeAll(files)
-		return nil, errFilesGone
+	delete(a.all, id)
+	for other, x := range a.all {
+		if other < id {
+			closeAll(x.files)
+			delete(a.all, other)
+		}
 	}
-	return files, nil
+	if got.lost == nil && len(got.files) == n {
+		return got.files, nil
+	}
+	closeAll(got.files)
+	if got.lost == syscall.EBADF {
+		return nil, errors.New("brood: the files of the argument were closed by their owner before they were sent, or the task was ended")
+	}
+	return nil, fmt.Errorf("brood: the files of the argument did not arrive: %w", got.lost)
 }

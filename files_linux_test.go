@@ -145,10 +145,12 @@ func TestFilesThatCannotTravel(t *testing.T) {
 		if _, err := writesCargo.Call(t.Context(), p, cargo{out: many}); err == nil || !strings.Contains(err.Error(), "more than 250 files") {
 			t.Error(err)
 		}
-		if err := null.Close(); !errors.Is(err, os.ErrClosed) {
-			t.Error("it was not closed")
+		isClosed := func() bool {
+			_, err := null.Stat()
+			return errors.Is(err, os.ErrClosed)
 		}
-		if _, err := writesCargo.Call(t.Context(), p, cargo{out: []*os.File{null}}); err == nil || !strings.Contains(err.Error(), "closed before they arrived") {
+		eventually(t, "it is closed", isClosed)
+		if _, err := writesCargo.Call(t.Context(), p, cargo{out: []*os.File{null}}); err == nil || !strings.Contains(err.Error(), "were closed by their owner") {
 			t.Error(err)
 		}
 		if _, err := writesCargo.Call(t.Context(), p, cargo{}); err != nil {
@@ -156,6 +158,136 @@ func TestFilesThatCannotTravel(t *testing.T) {
 		}
 	})
 }
+
+// rudeFile is a descriptor whose methods panic.
+type rudeFile struct{ *os.File }
+
+func (rudeFile) SyscallConn() (syscall.RawConn, error) { panic("no") }
+func (rudeFile) Close() error                          { panic("no") }
+
+// rudeCargo carries what it was told.
+type rudeCargo struct{ all []Descriptor }
+
+func (c *rudeCargo) Files() []Descriptor   { return c.all }
+func (c *rudeCargo) SetFiles(f []*os.File) { closeAll(f) }
+
+var takesRudeCargo = NewFunc("test/takes rude cargo", func(context.Context, rudeCargo) (int, error) { return 1, nil })
+
+// Descriptors that panic, or are none, cost their task alone.
+func TestRudeFiles(t *testing.T) {
+	captureLog(t)
+	onProcesses(t, PoolOptions{Workers: 1}, func(t *testing.T, p *ProcessPool) {
+		var panicked *PanicError
+		if _, err := takesRudeCargo.Call(t.Context(), p, rudeCargo{[]Descriptor{rudeFile{}}}); !errors.As(err, &panicked) {
+			t.Error(err)
+		}
+		if _, err := takesRudeCargo.Call(t.Context(), p, rudeCargo{[]Descriptor{nil}}); err == nil || !strings.Contains(err.Error(), "is nil") {
+			t.Error(err)
+		}
+		if n, err := takesRudeCargo.Call(t.Context(), p, rudeCargo{}); n != 1 || err != nil {
+			t.Error(n, err)
+		}
+	})
+}
+
+// What a stopped worker does not take out of its connection holds up nobody else, and no file of
+// it stays open.
+func TestFilesToStopped(t *testing.T) {
+	onProcesses(t, PoolOptions{Workers: 2, Spares: -1, Grace: 100 * time.Millisecond}, func(t *testing.T, p *ProcessPool) {
+		release, goOn, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer goOn.Close()
+		busy := readsCargo.Submit(t.Context(), p, cargo{out: []*os.File{release}})
+		eventually(t, "one is busy", func() bool { return busy.State() == Running })
+		stopped := 0
+		eventually(t, "the other is there", func() bool {
+			for _, w := range p.Stats().Processes {
+				if w.State == "idle" {
+					stopped = w.PID
+				}
+			}
+			return stopped != 0
+		})
+		syscall.Kill(stopped, syscall.SIGSTOP)
+		defer syscall.Kill(stopped, syscall.SIGCONT)
+		var fs []*Future[int]
+		for range 30 {
+			r, w := newPipes(t, 20)
+			closeAll(r)
+			fs = append(fs, writesCargo.Submit(t.Context(), p, cargo{out: w}))
+		}
+		goOn.Close() // the busy one takes what the stopped one has not
+		for _, f := range fs {
+			f.Cancel()
+			if _, err := f.Result(t.Context()); err == nil {
+				t.Error("it wrote into a pipe that nobody reads")
+			}
+		}
+		if _, err := busy.Result(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A worker whose running task has used up its descriptors can't take the files of the next one:
+// that costs neither the worker nor the running task.
+func TestFilesWithoutDescriptors(t *testing.T) {
+	onProcesses(t, PoolOptions{Workers: 1, Spares: -1}, func(t *testing.T, p *ProcessPool) {
+		hold, goOn, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		hog := hogs.Submit(t.Context(), p, cargo{out: []*os.File{hold}})
+		eventually(t, "it runs", func() bool { return hog.State() == Running })
+		r, w := newPipes(t, 3)
+		next := writesCargo.Submit(t.Context(), p, cargo{Text: "x", out: w})
+		goOn.WriteString("go on")
+		goOn.Close()
+		if _, err := hog.Result(t.Context()); err != nil {
+			t.Error(err)
+		}
+		_, err = next.Result(t.Context()) // over a socket it was sent only when there was room again
+		for _, f := range r {
+			b, _ := io.ReadAll(f)
+			if err != nil && (len(b) > 0 || !errors.Is(err, syscall.EMFILE)) {
+				t.Errorf("%q, %v", b, err)
+			}
+		}
+		if n, err := square.Call(t.Context(), p, 3); n != 9 || err != nil {
+			t.Error(n, err)
+		}
+	})
+}
+
+// hogs uses up its process's descriptors, waits until it is told to go on, and gives them back.
+var hogs = NewFunc("test/hogs descriptors", func(_ context.Context, c cargo) (int, error) {
+	defer closeAll(c.out)
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+		return 0, err
+	}
+	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before)
+	syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 40, Max: before.Max})
+	var all []*os.File
+	defer func() { closeAll(all) }()
+	for {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			break
+		}
+		all = append(all, f)
+	}
+	b, err := io.ReadAll(c.out[0])
+	return len(b), err
+})
+
+var readsCargo = NewFunc("test/reads cargo", func(_ context.Context, c cargo) (int, error) {
+	defer closeAll(c.out)
+	b, err := io.ReadAll(c.out[0])
+	return len(b), err
+})
 
 // A function that may run again gets its files again.
 func TestFilesAgain(t *testing.T) {

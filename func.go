@@ -240,8 +240,8 @@ func (c *call[A, R]) dropArg() { c.arg = *new(A) }
 
 // encode implements body. The bytes may be those of the argument itself.
 func (c *call[A, R]) encode() (k wire.Kind, b []byte, err error) {
-	if len(c.t.pool.parcel.get()) > maxFiles {
-		return 0, nil, errFilesTooMany
+	if _, err := c.t.pool.parcel.travels(); err != nil {
+		return 0, nil, err
 	}
 	if !c.f.entry.argCode {
 		return wire.Encode(&c.arg, c.scratch[:0])

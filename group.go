@@ -14,7 +14,7 @@ type Group struct {
 
 	mu     sync.Mutex
 	active threadList
-	err    error // the first
+	first  *Thread // that has failed
 }
 
 // NewGroup makes a group of threads whose contexts end with ctx, or when one of them returns
@@ -40,15 +40,19 @@ func (g *Group) Wait(ctx context.Context) error {
 		if t == nil {
 			break
 		}
-		if err := t.Join(ctx); t.Alive() {
+		if err := t.await(ctx); err != nil {
 			return err
 		}
 		g.left(t)
 	}
 	g.cancel(context.Canceled)
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.err
+	first := g.first
+	g.mu.Unlock()
+	if first == nil {
+		return nil
+	}
+	return first.outcome()
 }
 
 // any is one of the threads that have not ended, or are about to say so; nil without any.
@@ -64,14 +68,17 @@ func (g *Group) entered(t *Thread) {
 	g.active.add(t)
 }
 
-// failed is called before the end of a thread is known.
-func (g *Group) failed(err error) {
+// failed is called before the end of a thread is known. It reports whether it is the first that
+// has failed.
+func (g *Group) failed(t *Thread) bool {
 	g.mu.Lock()
-	if g.err == nil {
-		g.err = err
+	first := g.first == nil
+	if first {
+		g.first = t
 	}
 	g.mu.Unlock()
-	g.cancel(err)
+	g.cancel(t.err)
+	return first
 }
 
 // left is called when it is, by the thread and by who waits for it.

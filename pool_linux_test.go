@@ -743,3 +743,29 @@ func segments(pid int) (n int) {
 	}
 	return n
 }
+
+// A system that is out of descriptors breaks no pool in which a worker serves, however long it
+// lasts, and then a single fault does not either; a pool in which none serves it does break.
+func TestShortages(t *testing.T) {
+	p, err := newPool(PoolOptions{Workers: 1, Spares: 1}.withDefaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hosts = []*host{{pool: p, state: hostServing}}
+	for range 1000 {
+		p.startFailed(&host{pool: p, stage: "start", startErr: fmt.Errorf("open: %w", syscall.EMFILE)})
+	}
+	if p.startFailed(&host{pool: p, stage: "handshake", startErr: errors.New("a fault")}); p.broken != nil {
+		t.Error("broken, with a worker that serves:", p.broken)
+	}
+	p.hosts = nil
+	n := 0
+	for ; p.broken == nil && n < 1000; n++ {
+		p.startFailed(&host{pool: p, stage: "start", startErr: syscall.ENOMEM})
+	}
+	if p.broken == nil || n < breakAfter {
+		t.Errorf("%v after %d shortages without a worker", p.broken, n)
+	}
+}

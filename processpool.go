@@ -69,25 +69,25 @@ type pool struct {
 	initKind wire.Kind // the encoded argument of the initializer
 	initArg  []byte
 
-	mu       sync.Mutex
-	queue    taskQueue
-	order    *order       // of what waits; nil without a policy: that of submission
-	queued   int          // in queue or order, and not cancelled
-	settling atomic.Int64 // tasks that left queue and rings under mu, and have no outcome yet
-	hosts    []*host
-	want     int // serving workers, by Workers or Resize
-	made     int // processes ever started
-	nextID   uint64
-	draining atomic.Bool // set under mu
-	closing  bool
-	broken   error
-	failures int       // of starts, weighted, since a worker's first outcome
-	failedAt time.Time // the last of them
-	short    bool      // the last start failed because the system was out of something
-	retryAt  time.Time // no start before
-	wakeAt   time.Time // when the supervisor is due; zero: never
-	timer    *time.Timer
-	finished chan struct{} // closed once closing and every process is gone
+	mu        sync.Mutex
+	queue     taskQueue
+	order     *order       // of what waits; nil without a policy: that of submission
+	queued    int          // in queue or order, and not cancelled
+	settling  atomic.Int64 // tasks that left queue and rings under mu, and have no outcome yet
+	hosts     []*host
+	want      int // serving workers, by Workers or Resize
+	made      int // processes ever started
+	nextID    uint64
+	draining  atomic.Bool // set under mu
+	closing   bool
+	broken    error
+	failures  int       // of starts, weighted, since a worker's first outcome
+	failedAt  time.Time // the last of them
+	shortages int       // how many of the last starts failed because the system was out of something
+	retryAt   time.Time // no start before
+	wakeAt    time.Time // when the supervisor is due; zero: never
+	timer     *time.Timer
+	finished  chan struct{} // closed once closing and every process is gone
 
 	tally  tally
 	deaths map[string]int

@@ -15,8 +15,8 @@ import (
 // long time without a failure. A worker that ends by itself when it has just become
 // ready and runs nothing is a failed start as well: what its initializer left running
 // has ended it. What happens to a worker that has served does not count. A system that is out
-// of descriptors, processes or memory counts as somebody who kills; and does not break a pool
-// some of whose workers serve: that is a smaller pool for a while.
+// of descriptors, processes or memory counts as somebody who kills, and not at all as long as some
+// workers serve: that is a smaller pool for a while.
 const (
 	faultWeight = 10
 	killWeight  = 1
@@ -75,7 +75,7 @@ func (p *pool) reconcile(now time.Time) {
 		p.retireOne(now)
 	}
 	n := want + spares - serving - leaving - spare - starting
-	if p.short {
+	if p.shortages > 0 {
 		n = min(n, 1-starting) // several would take from each other what is left
 	}
 	for ; n > 0; n-- {
@@ -201,7 +201,7 @@ func (p *pool) ready(h *host) {
 		return
 	}
 	h.state, h.stage, h.killAt, h.readyAt = hostSpare, "ready", time.Time{}, time.Now()
-	p.short = false
+	p.shortages = 0
 	go h.readLoop()
 	if p.once {
 		h.state = hostServing
@@ -223,11 +223,18 @@ func (p *pool) startFailed(h *host) {
 	if now.Sub(p.failedAt) > max(forgetAfter, 2*p.o.StartTimeout) {
 		p.failures = 0
 	}
-	p.failedAt, p.short = now, short
-	p.failures += weight
-	pause := firstPause << min(p.failures/faultWeight, 10)
+	p.failedAt = now
+	if short {
+		p.shortages++
+	} else {
+		p.shortages = 0
+	}
+	if !short || !p.serves() {
+		p.failures += weight
+	}
+	pause := firstPause << min(max(p.failures, p.shortages)/faultWeight, 10)
 	p.retryAt = now.Add(min(pause, longPause))
-	if p.once || p.failures >= breakAfter*(p.want+p.o.Spares) && !(short && p.serves()) {
+	if p.once || p.failures >= breakAfter*(p.want+p.o.Spares) {
 		p.broken = err
 	}
 }

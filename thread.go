@@ -1,8 +1,10 @@
 package brood
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -37,6 +39,7 @@ type Thread struct {
 	fn     func(ctx context.Context) error
 	daemon bool
 	group  *Group
+	told   atomic.Bool // somebody has got the error, or it was logged
 
 	watched watched       // by whom, for the context of Go
 	who     atomic.Uint64 // the goroutine; 0 before it runs
@@ -53,10 +56,16 @@ type Thread struct {
 // threads are the threads that have not ended, in the order of their start.
 var threads struct {
 	sync.Mutex
-	list  threadList
-	watch atomic.Pointer[watch]
-	named atomic.Uint64
+	list   threadList
+	untold map[*Thread]struct{} // that have failed, and nobody knows: at most maxUntold
+	watch  atomic.Pointer[watch]
+	named  atomic.Uint64
+	ending atomic.Bool // the program ends: contexts begin ended
+	failed atomic.Bool // a panic was logged
 }
+
+// maxUntold bounds what is kept of threads for whose end nobody ever waits.
+const maxUntold = 100
 
 // threadList is threads in the order in which they were added. Each can be in one list of a kind.
 type threadList struct {
@@ -111,8 +120,12 @@ func (l *threadList) remove(t *Thread) {
 //
 // The context of fn carries the thread as a strand, and ends with ctx, by Cancel, and when fn has
 // returned. An error of fn, or its panic as a *PanicError, is what Join returns; a panic for
-// which nobody waits at that moment is logged, too. Locks of package share that
-// fn still holds when it returns are taken back, and the error is a *HeldError.
+// which nobody waits at that moment is logged, too, and an error that nobody asks for Main
+// reports at the end. Locks of package share that fn still holds when it returns are taken
+// back, and the error is a *HeldError.
+//
+// One context, the last that Go was called with, is held until Go is called with another one, or
+// it ends.
 //
 // What must not run in as many goroutines as there is work belongs in a ThreadPool.
 func Go(ctx context.Context, o ThreadOptions, fn func(ctx context.Context) error) *Thread {
@@ -140,6 +153,9 @@ func startThread(ctx context.Context, o ThreadOptions, fn func(ctx context.Conte
 	threads.Lock()
 	threads.list.add(t)
 	threads.Unlock()
+	if threads.ending.Load() { // if it begins just now, it is in the list of those that are told
+		t.Cancel()
+	}
 	go t.run()
 	return t
 }
@@ -157,18 +173,16 @@ func (t *Thread) run() {
 	t.err = t.fn(&t.ctx)
 }
 
-// end publishes the outcome.
+// end publishes the outcome. The thread is in the list of all until everybody can know of it who
+// has to.
 func (t *Thread) end() {
 	t.err = takeBack(&t.ctx, t.Name(), t.err)
 	t.fn = nil
+	if t.err != nil {
+		t.fails()
+	}
 	t.watched.leave()
 	t.ctx.cancel(context.Canceled) // what the function left running in it ends
-	if t.group != nil && t.err != nil {
-		t.group.failed(t.err)
-	}
-	threads.Lock()
-	threads.list.remove(t)
-	threads.Unlock()
 	t.mu.Lock()
 	t.over.Store(true)
 	if t.done != nil {
@@ -177,9 +191,44 @@ func (t *Thread) end() {
 	t.mu.Unlock()
 	if t.group != nil {
 		t.group.left(t)
-	} else if p, ok := t.err.(*PanicError); ok && t.awaited.Load() == 0 {
-		reportPanic(p)
 	}
+	threads.Lock()
+	threads.list.remove(t)
+	threads.Unlock()
+}
+
+// fails sees to it that the error is not lost. A panic that nobody waits for is logged; what else
+// nobody asks for is for the end of Main, unless the function has done no more than to obey
+// its context. Of a group the first error counts, and panics.
+func (t *Thread) fails() {
+	first := t.group == nil || t.group.failed(t)
+	if p, ok := t.err.(*PanicError); ok && (!first || t.group == nil && t.awaited.Load() == 0) {
+		t.told.Store(true)
+		threads.failed.Store(true)
+		reportPanic(p)
+		return
+	}
+	if !first || t.ctx.Err() != nil && sameError(t.err, t.ctx.Err()) {
+		return
+	}
+	threads.Lock()
+	defer threads.Unlock()
+	if threads.untold == nil {
+		threads.untold = make(map[*Thread]struct{})
+	}
+	if len(threads.untold) < maxUntold {
+		threads.untold[t] = struct{}{}
+	}
+}
+
+// outcome is the error, for somebody who then knows it.
+func (t *Thread) outcome() error {
+	if t.err != nil && !t.told.Swap(true) {
+		threads.Lock()
+		delete(threads.untold, t)
+		threads.Unlock()
+	}
+	return t.err
 }
 
 // contextEnded is called when the context of Go ends.
@@ -193,14 +242,22 @@ func (t *Thread) Cancel() { t.ctx.cancel(context.Canceled) }
 // first. It may be called again, and returns the same. Who is waited for by the thread, or is
 // the thread, gets a *DeadlockError.
 func (t *Thread) Join(ctx context.Context) error {
+	if err := t.await(ctx); err != nil {
+		return err
+	}
+	return t.outcome()
+}
+
+// await waits for the end; the error is why it does no longer.
+func (t *Thread) await(ctx context.Context) error {
 	if t.over.Load() {
-		return t.err
+		return nil
 	}
 	t.awaited.Add(1)
 	defer t.awaited.Add(-1)
 	runtime.Gosched() // one that was just started, and has little to do, then ends without a channel
 	if t.over.Load() {
-		return t.err
+		return nil
 	}
 	w, err := begin(ctx, []waits.Target{joined{t}})
 	if err != nil {
@@ -215,7 +272,7 @@ func (t *Thread) Join(ctx context.Context) error {
 			return sleepError(sleep)
 		}
 	}
-	return t.err
+	return nil
 }
 
 // Done is closed once the thread has ended.
@@ -264,7 +321,9 @@ func ActiveThreads() (all []*Thread) {
 	threads.Lock()
 	defer threads.Unlock()
 	for t := threads.list.first; t != nil; t = t.in[inAll].next {
-		all = append(all, t)
+		if t.Alive() {
+			all = append(all, t)
+		}
 	}
 	return all
 }
@@ -274,25 +333,41 @@ func ActiveThreads() (all []*Thread) {
 const daemonGrace = 100 * time.Millisecond
 
 // joinThreads waits, at the end of a program, for the threads that are no daemons. When ctx
-// ends, the contexts of all threads do. What went wrong in one for which nobody else waits
-// goes to standard error; ok says that there was nothing.
-func joinThreads(ctx context.Context) (ok bool) {
+// ends, the contexts of all threads do.
+func joinThreads(ctx context.Context) {
 	defer context.AfterFunc(ctx, cancelThreads)()
-	ok = true
+	stuck := make(map[*Thread]bool)
 	for {
 		all := ActiveThreads()
-		i := slices.IndexFunc(all, func(t *Thread) bool { return !t.daemon })
+		i := slices.IndexFunc(all, func(t *Thread) bool { return !t.daemon && !stuck[t] })
 		if i < 0 {
-			return ok
+			return
 		}
 		t := all[i]
-		if t.awaited.Load() > 0 || t.group != nil {
-			<-t.Done()
-		} else if err := t.Join(background); err != nil && ctx.Err() == nil {
-			fmt.Fprintf(os.Stderr, "brood: thread %q: %v\n", t.Name(), err)
-			ok = false
+		w, err := begin(strand.With(background, mainStrand()), []waits.Target{joined{t}})
+		if err != nil { // it waits for what main will never give
+			fmt.Fprintln(os.Stderr, err)
+			threads.failed.Store(true)
+			stuck[t] = true
+			continue
 		}
+		select {
+		case <-t.Done():
+		case <-w.Context(background).Done():
+		}
+		w.End()
 	}
+}
+
+// threadsFailed is asked last: it tells standard error what went wrong in threads and nobody
+// knows, and reports whether anything did.
+func threadsFailed() bool {
+	threads.Lock()
+	defer threads.Unlock()
+	for _, t := range slices.SortedFunc(maps.Keys(threads.untold), func(a, b *Thread) int { return cmp.Compare(a.Strand().ID, b.Strand().ID) }) {
+		fmt.Fprintf(os.Stderr, "brood: thread %q: %v\n", t.Name(), t.err)
+	}
+	return threads.failed.Load() || len(threads.untold) > 0
 }
 
 // endThreads ends the contexts of the threads that are left, and gives them a moment to
@@ -309,7 +384,9 @@ func endThreads() {
 	}
 }
 
+// cancelThreads ends the contexts of all threads, and of those to come.
 func cancelThreads() {
+	threads.ending.Store(true)
 	for _, t := range ActiveThreads() {
 		t.Cancel()
 	}

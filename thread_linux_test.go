@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/brood-go/brood/share"
 )
 
 var _ = role("threads", func() {
@@ -46,23 +47,31 @@ func TestMainWaitsForThreads(t *testing.T) {
 var _ = role("failing threads", func() {
 	Main(func(ctx context.Context) error {
 		main := make(chan struct{})
-		fail := func(context.Context) error {
+		defer close(main)
+		fail := func(context.Context) error { return errors.New("it failed") }
+		early := Go(ctx, ThreadOptions{Name: "early"}, fail)
+		<-early.Done()
+		Go(ctx, ThreadOptions{Name: "joined"}, fail).Join(ctx)
+		Go(ctx, ThreadOptions{Name: "late"}, func(ctx context.Context) error {
 			<-main
-			return errors.New("it failed")
-		}
-		alone, joined := Go(ctx, ThreadOptions{Name: "alone"}, fail), Go(ctx, ThreadOptions{Name: "joined"}, fail)
-		Go(ctx, ThreadOptions{Daemon: true}, func(ctx context.Context) error { return joined.Join(ctx) })
-		go func() {
-			for alone.awaited.Load() == 0 || joined.awaited.Load() == 0 {
-				runtime.Gosched()
-			}
-			close(main)
-		}()
+			return fail(ctx)
+		})
+		obeys := Go(ctx, ThreadOptions{Name: "obeys"}, func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		obeys.Cancel()
+		<-obeys.Done()
+		waited, left := NewGroup(ctx), NewGroup(ctx)
+		waited.Go(ThreadOptions{Name: "waited"}, fail)
+		waited.Wait(ctx)
+		<-left.Go(ThreadOptions{Name: "left"}, fail).Done()
+		<-left.Go(ThreadOptions{Name: "second"}, fail).Done()
 		return nil
 	})
 })
 
-// The error of a thread for which nobody waits but the program is not lost.
+// The error of a thread for which nobody asked is not lost, whenever it ended.
 func TestMainSaysWhatFailed(t *testing.T) {
 	watchdog(t, time.Minute)
 	cmd := inRole("failing threads")
@@ -70,7 +79,61 @@ func TestMainSaysWhatFailed(t *testing.T) {
 	cmd.Stderr = &stderr
 	err := cmd.Run()
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != 1 || stderr.String() != "brood: thread \"alone\": it failed\n" {
+	want := "brood: thread \"early\": it failed\nbrood: thread \"late\": it failed\nbrood: thread \"left\": it failed\n"
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || stderr.String() != want {
+		t.Errorf("%v: %q", err, stderr.String())
+	}
+}
+
+var _ = role("panicking group", func() {
+	Main(func(ctx context.Context) error {
+		g := NewGroup(ctx)
+		<-g.Go(ThreadOptions{Name: "first"}, func(context.Context) error { return errors.New("first") }).Done()
+		g.Go(ThreadOptions{Name: "second"}, func(context.Context) error { panic("second") })
+		g.Wait(ctx)
+		return nil
+	})
+})
+
+// A panic in a group that had failed before is logged, and fails the program.
+func TestPanicInFailedGroup(t *testing.T) {
+	watchdog(t, time.Minute)
+	cmd := inRole("panicking group")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(stderr.String(), "second panicked") {
+		t.Errorf("%v: %q", err, stderr.String())
+	}
+}
+
+var _ = role("stuck thread", func() {
+	Main(func(ctx context.Context) error {
+		lock, err := share.Local().Lock("l")
+		if err != nil {
+			return err
+		}
+		if _, err := lock.Acquire(ctx); err != nil {
+			return err
+		}
+		Go(context.Background(), ThreadOptions{Name: "stuck"}, func(ctx context.Context) error {
+			_, err := lock.Acquire(ctx)
+			return err
+		})
+		return nil // with the lock
+	})
+})
+
+// A program whose thread waits for what main will never give says so, and ends.
+func TestMainAndStuckThread(t *testing.T) {
+	watchdog(t, time.Minute)
+	cmd := inRole("stuck thread")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || strings.Count(stderr.String(), "deadlock: ") != 1 || strings.Count(stderr.String(), "\n") > 2 {
 		t.Errorf("%v: %q", err, stderr.String())
 	}
 }
@@ -81,7 +144,10 @@ var _ = role("signalled threads", func() {
 		Go(context.Background(), ThreadOptions{}, func(ctx context.Context) error {
 			<-ctx.Done()
 			fmt.Println("cleaned up")
-			return ctx.Err()
+			return Go(context.Background(), ThreadOptions{}, func(ctx context.Context) error { // after the signal
+				<-ctx.Done()
+				return nil
+			}).Join(context.Background())
 		})
 		fmt.Println("ready")
 		return nil

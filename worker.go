@@ -187,7 +187,7 @@ func (w *workerProcess) control() {
 				}
 				w.cancel(binary.LittleEndian.Uint64(m.Body), why)
 			}
-		case link.File:
+		case link.Files, link.DropFiles:
 			w.files.add(&m)
 		case link.Quit:
 			w.quit.Store(true)
@@ -290,23 +290,22 @@ func (w *workerProcess) run(frame []byte) {
 		w.running = nil
 		w.mu.Unlock()
 		if w.rec.Once {
-			w.finish(err)
+			w.finish(err) // its threads first, to which the context is as before
 		}
 		c.ctx.cancel(context.Canceled) // what the function left running in it ends
 	}()
 	if req.Tag != 0 {
 		defer waits.Run(req.Tag)()
 	}
+	var err2 error
+	if c.files, err2 = w.files.take(req.ID, int(req.Files)); err2 != nil {
+		err = err2
+		return
+	}
 	arg, err2 := w.argument(c, body)
 	if err2 != nil {
 		err = err2
 		return
-	}
-	if req.Files > 0 {
-		if c.files, err = w.files.take(req.ID, int(req.Files)); err != nil {
-			return
-		}
-		err = ErrGoexit
 	}
 	if e = lookup(req.Func); e == nil {
 		err = fmt.Errorf("brood: there is no function %d", req.Func)
@@ -316,11 +315,12 @@ func (w *workerProcess) run(frame []byte) {
 }
 
 // finish ends a process that was to run one task, as Python's: when its threads have ended
-// that are no daemons, with code 1 if the function failed.
+// that are no daemons, with code 1 if the function failed, or a thread as in Main.
 func (w *workerProcess) finish(err error) {
 	joinThreads(background)
+	failed := threadsFailed()
 	endThreads()
-	if err != nil {
+	if err != nil || failed {
 		exit(1)
 	}
 	exit(0)

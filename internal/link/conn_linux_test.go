@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -114,7 +115,7 @@ func TestHalfAMessage(t *testing.T) {
 		near, far := pair(t)
 		head := make([]byte, headerSize, 100)
 		binary.LittleEndian.PutUint64(head, 50)
-		near.write(append(head, make([]byte, 50)...)[:n], nil)
+		near.write(append(head, make([]byte, 50)...)[:n])
 		near.Close()
 		if _, err := far.Receive(); err == nil || n > headerSize && !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("%d bytes: %v", n, err)
@@ -160,10 +161,11 @@ func TestStrayDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	for range maxUnclaimed + 1 {
+	many := slices.Repeat([]int{int(w.Fd())}, 100)
+	for range maxUnclaimed/len(many) + 1 {
 		head := make([]byte, headerSize)
 		head[8] = byte(Log)
-		if err := far.write(head, unix.UnixRights(int(w.Fd()))); err != nil {
+		if _, err := far.sendOnce(head, unix.UnixRights(many...)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -227,7 +229,7 @@ func FuzzReceive(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		near, far := pair(t)
 		go func() {
-			near.write(b, nil)
+			near.write(b)
 			near.Close()
 		}()
 		for {
@@ -242,4 +244,58 @@ func FuzzReceive(f *testing.F) {
 			s.Deliver(&m)
 		}
 	})
+}
+
+// Descriptors arrive in their order with their message; if one of them is closed none does, and
+// the message says why. Those of messages after it are not mixed up.
+func TestPass(t *testing.T) {
+	near, far := pair(t)
+	files := func(n int) (all []*os.File, raw []syscall.RawConn) {
+		for i := range n {
+			f, err := os.CreateTemp(t.TempDir(), fmt.Sprint(i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { f.Close() })
+			r, err := f.SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprint(f, i)
+			all, raw = append(all, f), append(raw, r)
+		}
+		return all, raw
+	}
+	for _, post := range []bool{false, true} {
+		for _, n := range []int{1, 2, MaxPass} {
+			_, raw := files(n)
+			closed, broken := files(3)
+			closed[1].Close()
+			for _, m := range []Message{{Type: Files, Body: []byte("good"), Pass: raw}, {Type: Files, Body: []byte("lost"), Pass: broken}, {Type: Log, Body: []byte("last")}} {
+				if post {
+					near.Post(m)
+				} else if err := near.Send(m); err != nil {
+					t.Fatal(err)
+				}
+			}
+			m, err := far.Receive()
+			if err != nil || string(m.Body) != "good" || len(m.Files) != n || m.Lost != nil {
+				t.Fatalf("%q with %d files, lost %v, %v", m.Body, len(m.Files), m.Lost, err)
+			}
+			for i, f := range m.Files {
+				b := make([]byte, 10)
+				k, _ := f.ReadAt(b, 0)
+				if string(b[:k]) != fmt.Sprint(i) {
+					t.Errorf("file %d is %q", i, b[:k])
+				}
+				f.Close()
+			}
+			if m, err = far.Receive(); err != nil || string(m.Body) != "lost" || len(m.Files) > 0 || m.Lost != syscall.EBADF {
+				t.Fatalf("%q with %d files, lost %v, %v", m.Body, len(m.Files), m.Lost, err)
+			}
+			if m, err = far.Receive(); err != nil || string(m.Body) != "last" || m.Lost != nil {
+				t.Fatalf("%q, lost %v, %v", m.Body, m.Lost, err)
+			}
+		}
+	}
 }

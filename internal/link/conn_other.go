@@ -14,13 +14,18 @@ type Conn struct{}
 
 // Message is a control message.
 type Message struct {
-	Type Type
-	Body []byte
-	Tail []byte
-	File *os.File
-	Pass syscall.Conn
-	Sent func()
+	Type  Type
+	Body  []byte
+	Tail  []byte
+	File  *os.File
+	Pass  []syscall.RawConn
+	Files []*os.File
+	Lost  error
+	Sent  func()
 }
+
+// MaxPass is how many descriptors one message may carry.
+const MaxPass = 250
 
 // Pair is not supported here.
 func Pair() (*Conn, *os.File, error) { return nil, nil, errors.ErrUnsupported }

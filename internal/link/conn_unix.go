@@ -24,6 +24,7 @@ type Conn struct {
 	in   []byte // what was read and not yet used
 	buf  []byte
 	fds  []int // descriptors that came along, not yet claimed by a message
+	lost bool  // some did not, because this process has no room for more
 	oob  []byte
 	werr error
 
@@ -36,20 +37,28 @@ type Conn struct {
 }
 
 // Message is a control message. A descriptor sent stays the sender's; one received
-// is the receiver's to close. One that was closed before it could be sent does not go along.
+// is the receiver's to close.
 type Message struct {
 	Type Type
 	Body []byte
 	Tail []byte // goes behind Body, so that a large part need not be copied
 	File *os.File
-	Pass syscall.Conn // instead of File, when it is sent
+	// Pass, in a message of type Files, is whose descriptors go along, at most MaxPass; they
+	// arrive as Files. If they can't, all of them, Lost says why.
+	Pass  []syscall.RawConn
+	Files []*os.File
+	Lost  error
 	// Sent, if not nil, is called when a posted message was written, or never will be.
 	Sent func()
 }
 
-// A message is a header of 16 bytes (length of the body, type, whether a descriptor
-// comes along) and the body.
+// A message is a header of 16 bytes (length of the body, 8 bytes; type; how many descriptors come
+// along; 2 bytes: why none does, as an error number) and the body. Its first byte is sent
+// together with the descriptors, and no other message's with them.
 const headerSize = 16
+
+// MaxPass is how many descriptors one message may carry. Linux would take 253.
+const MaxPass = 250
 
 // Pair makes a connection and the file that the worker inherits as its end.
 func Pair() (*Conn, *os.File, error) {
@@ -81,7 +90,7 @@ func NewConn(f *os.File) (*Conn, error) {
 		return nil, fmt.Errorf("link: %w", err)
 	}
 	unix.SetNonblock(fd, true)
-	c := &Conn{f: os.NewFile(uintptr(fd), "link"), buf: make([]byte, 16<<10), oob: make([]byte, unix.CmsgSpace(4*8))}
+	c := &Conn{f: os.NewFile(uintptr(fd), "link"), buf: make([]byte, 16<<10), oob: make([]byte, unix.CmsgSpace(4*(MaxPass+2)))}
 	if c.raw, err = c.f.SyscallConn(); err != nil {
 		c.f.Close()
 		return nil, fmt.Errorf("link: %w", err)
@@ -102,45 +111,111 @@ func (c *Conn) Send(m Message) error {
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
 	if c.werr != nil {
-		return c.werr // half a message may be out: nothing can follow it
+		return c.werr
 	}
-	head := make([]byte, headerSize, headerSize+len(m.Body))
-	binary.LittleEndian.PutUint64(head, uint64(len(m.Body)+len(m.Tail)))
-	head[8] = byte(m.Type)
-	err := c.writeFirst(head, &m)
-	if err == nil && len(m.Tail) > 0 {
-		err = c.write(m.Tail, nil)
+	b := m.head()
+	for pause := time.Millisecond; ; {
+		n, err := c.attempt(b, &m)
+		switch {
+		case err == nil && n > 0: // and the descriptors are under way
+			err = c.write(b[n:])
+			if err == nil {
+				err = c.write(m.Tail)
+			}
+			return c.broken(err)
+		case err == unix.EAGAIN:
+			err = c.waitRoom()
+		case err == unix.EINTR:
+			err = nil
+		case isShortage(err): // nothing is written yet; for what the system lacks there is no event
+			time.Sleep(pause)
+			pause = min(2*pause, 100*time.Millisecond)
+			err = nil
+		}
+		if err != nil {
+			return c.broken(err)
+		}
 	}
-	if err != nil {
-		c.werr = fmt.Errorf("%w: %w", ErrClosed, err)
+}
+
+// head is the header and the body.
+func (m *Message) head() []byte {
+	b := make([]byte, headerSize, headerSize+len(m.Body))
+	binary.LittleEndian.PutUint64(b, uint64(len(m.Body)+len(m.Tail)))
+	b[8] = byte(m.Type)
+	return append(b, m.Body...)
+}
+
+// broken notes that half a message may be out, so that nothing can follow. The other side sees the
+// end of the connection, and so does this one.
+func (c *Conn) broken(err error) error {
+	if err == nil {
+		return nil
 	}
+	c.werr = fmt.Errorf("%w: %w", ErrClosed, err)
+	c.raw.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_RDWR) })
 	return c.werr
 }
 
-// passes is whose descriptor goes along, nil without one.
-func (m *Message) passes() syscall.Conn {
+// isShortage reports whether a call failed for want of something that the system will have again.
+func isShortage(err error) bool { return err == unix.ENOBUFS || err == unix.ENOMEM }
+
+// attempt writes some of a message's beginning, if that can be done without waiting: its
+// descriptors stay those files only as long as this takes. Those that can't go, because they are
+// closed or too many are under way, are lost, and the message says so.
+func (c *Conn) attempt(b []byte, m *Message) (n int, err error) {
+	pass := m.Pass
 	if m.File != nil {
-		return m.File
+		raw, err := m.File.SyscallConn()
+		if err != nil {
+			return 0, err
+		}
+		pass = []syscall.RawConn{raw}
 	}
-	return m.Pass
+	if len(pass) == 0 || b[9] == 0 && b[10]|b[11] != 0 { // they were lost
+		return c.sendOnce(b, nil)
+	}
+	b[9] = byte(len(pass))
+	var fds []int
+	if n, err = c.sendWith(b, pass, fds); err == nil || err == unix.EAGAIN || err == unix.EINTR || isShortage(err) || m.File != nil {
+		return n, err
+	}
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		errno = unix.EBADF
+	} else if errno != unix.ETOOMANYREFS && errno != unix.EBADF {
+		return 0, err
+	}
+	b[9] = 0
+	binary.LittleEndian.PutUint16(b[10:], uint16(errno))
+	return c.sendOnce(b, nil)
 }
 
-// writeFirst writes the head and the body of a message, with its descriptor. One that
-// somebody has closed does not go along.
-func (c *Conn) writeFirst(head []byte, m *Message) error {
-	var err error
-	if f := m.passes(); f != nil {
-		if raw, e := f.SyscallConn(); e == nil {
-			e = raw.Control(func(fd uintptr) { // it stays that file until it is written
-				head[9] = 1
-				err = c.write(append(head, m.Body...), unix.UnixRights(int(fd)))
-			})
-			if e == nil {
-				return err
-			}
-		}
+// sendWith holds the descriptors of all those that are passed while it sends.
+func (c *Conn) sendWith(b []byte, pass []syscall.RawConn, fds []int) (n int, err error) {
+	if len(pass) == 0 {
+		return c.sendOnce(b, unix.UnixRights(fds...))
 	}
-	return c.write(append(head, m.Body...), nil)
+	if e := pass[0].Control(func(fd uintptr) { n, err = c.sendWith(b, pass[1:], append(fds, int(fd))) }); e != nil {
+		return 0, e
+	}
+	return n, err
+}
+
+// sendOnce makes one system call that does not wait.
+func (c *Conn) sendOnce(b, rights []byte) (n int, err error) {
+	if e := c.raw.Control(func(fd uintptr) { n, err = unix.SendmsgN(int(fd), b, rights, nil, sendFlags|unix.MSG_DONTWAIT) }); e != nil {
+		return 0, e
+	}
+	return n, err
+}
+
+// waitRoom waits until something can be written.
+func (c *Conn) waitRoom() error {
+	return c.raw.Write(func(fd uintptr) bool {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 0)
+		return n > 0 || err != nil && err != unix.EINTR
+	})
 }
 
 // Post is Send that does not wait: what can't be written now is written by a
@@ -178,45 +253,17 @@ const shortMessage = 1024
 // tryWrite writes a short message without waiting; false if it can't. Called with wmu held.
 func (c *Conn) tryWrite(m *Message) bool {
 	if c.werr != nil {
-		return true // as Send would have it: it shows on the reading side
+		return true // the other side is gone, or will be told so
 	}
-	b := make([]byte, headerSize, headerSize+shortMessage)
-	binary.LittleEndian.PutUint64(b, uint64(len(m.Body)+len(m.Tail)))
-	b[8] = byte(m.Type)
-	b = append(append(b, m.Body...), m.Tail...)
-	n, err := 0, error(unix.EAGAIN)
-	write := func(rights []byte) error {
-		return c.raw.Write(func(fd uintptr) bool {
-			n, err = unix.SendmsgN(int(fd), b, rights, nil, sendFlags|unix.MSG_DONTWAIT)
-			return true
-		})
-	}
-	with := false
-	if f := m.passes(); f != nil {
-		if raw, e := f.SyscallConn(); e == nil {
-			with = raw.Control(func(fd uintptr) {
-				b[9] = 1
-				if e := write(unix.UnixRights(int(fd))); e != nil {
-					err = e
-				}
-			}) == nil
-		}
-	}
-	if !with {
-		b[9] = 0
-		if e := write(nil); e != nil {
-			err = e
-		}
-	}
-	switch {
-	case err == unix.EAGAIN || err == unix.EINTR:
+	b := append(m.head(), m.Tail...)
+	n, err := c.attempt(b, m)
+	if err == unix.EAGAIN || err == unix.EINTR || isShortage(err) {
 		return false
-	case err == nil && n < len(b):
-		err = c.write(b[n:], nil)
 	}
-	if err != nil {
-		c.werr = fmt.Errorf("%w: %w", ErrClosed, err)
+	if err == nil {
+		err = c.write(b[n:]) // nothing, as a rule
 	}
+	c.broken(err)
 	return true
 }
 
@@ -239,25 +286,29 @@ func (c *Conn) post() {
 	}
 }
 
-// write writes all of b; rights go with its first byte.
-func (c *Conn) write(b, rights []byte) error {
-	for len(b) > 0 {
+// write writes all of b.
+func (c *Conn) write(b []byte) error {
+	for pause := time.Millisecond; len(b) > 0; {
 		var n int
 		var werr error
 		err := c.raw.Write(func(fd uintptr) bool {
-			n, werr = unix.SendmsgN(int(fd), b, rights, nil, sendFlags)
+			n, werr = unix.SendmsgN(int(fd), b, nil, nil, sendFlags)
 			return werr != unix.EAGAIN
 		})
 		if err == nil {
 			err = werr
 		}
-		if err == unix.EINTR {
+		switch {
+		case err == unix.EINTR:
 			continue
-		}
-		if err != nil {
+		case isShortage(err):
+			time.Sleep(pause)
+			pause = min(2*pause, 100*time.Millisecond)
+			continue
+		case err != nil:
 			return err
 		}
-		b, rights = b[n:], nil
+		b = b[n:]
 	}
 	return nil
 }
@@ -280,7 +331,7 @@ func (c *Conn) Receive() (Message, error) {
 }
 
 // maxUnclaimed is how many descriptors may have come before their message.
-const maxUnclaimed = 16
+const maxUnclaimed = 2 * MaxPass
 
 func (c *Conn) receive() (m Message, err error) {
 	for len(c.in) < headerSize {
@@ -290,7 +341,10 @@ func (c *Conn) receive() (m Message, err error) {
 	}
 	n := binary.LittleEndian.Uint64(c.in)
 	m.Type = Type(c.in[8])
-	withFile := c.in[9] == 1
+	files := int(c.in[9])
+	if errno := binary.LittleEndian.Uint16(c.in[10:]); errno != 0 {
+		m.Lost = syscall.Errno(errno)
+	}
 	if n > maxMessage {
 		return m, fmt.Errorf("link: a message of %d bytes: the connection is corrupt", n)
 	}
@@ -298,14 +352,34 @@ func (c *Conn) receive() (m Message, err error) {
 	if m.Body, err = c.body(int(n), m.Type == Frame); err != nil {
 		return m, err
 	}
-	if withFile {
-		if len(c.fds) == 0 {
-			return m, errors.New("link: a message without its descriptor (out of descriptors?)")
-		}
-		m.File = os.NewFile(uintptr(c.fds[0]), "received")
-		c.fds = c.fds[1:]
+	if files > 0 {
+		err = c.attach(&m, files)
 	}
-	return m, nil
+	return m, err
+}
+
+// attach gives a message the descriptors that came with it. The system hands over those of one
+// message at a time, so that what is missing is missing from this one.
+func (c *Conn) attach(m *Message, n int) error {
+	if c.lost || len(c.fds) < n {
+		for _, fd := range c.fds {
+			unix.Close(fd)
+		}
+		c.fds, c.lost = nil, false
+		if m.Type == Files {
+			m.Lost = unix.EMFILE
+			return nil
+		}
+		return errors.New("link: a message without its descriptor (out of descriptors?)")
+	}
+	for _, fd := range c.fds[:n] {
+		m.Files = append(m.Files, os.NewFile(uintptr(fd), "received"))
+	}
+	c.fds = c.fds[n:]
+	if m.Type != Files {
+		m.File, m.Files = m.Files[0], nil
+	}
+	return nil
 }
 
 // maxMessage is more than any payload; what claims to be larger is garbage.
@@ -395,7 +469,9 @@ func (c *Conn) read(b []byte) (n int, err error) {
 
 func (c *Conn) recv(fd uintptr, b []byte) (n, oobn int, err error) {
 	for {
-		n, oobn, _, _, err = unix.Recvmsg(int(fd), b, c.oob, recvFlags)
+		var flags int
+		n, oobn, flags, _, err = unix.Recvmsg(int(fd), b, c.oob, recvFlags)
+		c.lost = c.lost || err == nil && flags&unix.MSG_CTRUNC != 0
 		if err != unix.EINTR {
 			return n, oobn, err
 		}

@@ -78,9 +78,11 @@ const (
 	// Started says that the worker has taken the frame with the number, 8 bytes, in
 	// the body, where there are no rings.
 	Started
-	// File brings a file that the argument of a call carries. The body is the call's id, 8
-	// bytes. Without a descriptor there is none any more.
-	File
+	// Files brings the files that the argument of a call carries. The body is the call's id, 8
+	// bytes.
+	Files
+	// DropFiles says that the call was taken back. The body is the same.
+	DropFiles
 )
 
 // ErrClosed is a connection whose other side is gone, or which was closed here.
