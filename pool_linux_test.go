@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/brood-go/brood/internal/child"
 )
 
 // What only processes do: die.
@@ -755,15 +757,15 @@ func TestShortages(t *testing.T) {
 	defer p.mu.Unlock()
 	p.hosts = []*host{{pool: p, state: hostServing}}
 	for range 1000 {
-		p.startFailed(&host{pool: p, stage: "start", startErr: fmt.Errorf("open: %w", syscall.EMFILE)})
+		p.startFailed(&host{pool: p, stage: "start", startErr: fmt.Errorf("open: %w", syscall.EMFILE), ended: &child.Report{}})
 	}
-	if p.startFailed(&host{pool: p, stage: "handshake", startErr: errors.New("a fault")}); p.broken != nil {
+	if p.startFailed(&host{pool: p, stage: "handshake", startErr: errors.New("a fault"), ended: &child.Report{}}); p.broken != nil {
 		t.Error("broken, with a worker that serves:", p.broken)
 	}
 	p.hosts = nil
 	n := 0
 	for ; p.broken == nil && n < 1000; n++ {
-		p.startFailed(&host{pool: p, stage: "start", startErr: syscall.ENOMEM})
+		p.startFailed(&host{pool: p, stage: "start", startErr: syscall.ENOMEM, ended: &child.Report{}})
 	}
 	if p.broken == nil || n < breakAfter {
 		t.Errorf("%v after %d shortages without a worker", p.broken, n)
