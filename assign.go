@@ -220,6 +220,9 @@ func (p *pool) leastBusy() *host {
 func (p *pool) put(h *host, t *Task) bool {
 	y := &t.pool.payload
 	files, _ := t.pool.parcel.travels()
+	if n := len(files); n > 0 && len(h.flights) > 0 && h.carries()+n > link.MaxPass {
+		return false // they would take descriptors that the calls before need
+	}
 	p.nextID++
 	req := wire.Request{ID: p.nextID, Func: t.body.fn().index, Kind: y.kind, Files: uint8(len(files))}
 	if d := t.ctx.deadline; !d.IsZero() {

@@ -78,7 +78,7 @@ func caught(what, of string, f func() error) (err error) {
 }
 
 func (p *parcel) fill(files []Descriptor) (err error) {
-	p.files = slices.DeleteFunc(files, func(d Descriptor) bool { return d == nil })
+	p.files = slices.DeleteFunc(slices.Clone(files), func(d Descriptor) bool { return d == nil }) // the array is the user's
 	switch {
 	case len(p.files) < len(files):
 		return errFilesNil
@@ -87,6 +87,9 @@ func (p *parcel) fill(files []Descriptor) (err error) {
 	}
 	for _, d := range files {
 		raw, e := d.SyscallConn()
+		if e == nil && raw == nil {
+			e = errFilesNil
+		}
 		if err = errors.Join(err, e); e == nil {
 			p.raw = append(p.raw, raw)
 		}
@@ -160,6 +163,17 @@ func (p *parcel) close() {
 // they belong to. They are sent when the call is put into the worker's ring, and kept there until it
 // is taken. If it is taken back instead, a message says so.
 
+// carries is how many files of calls are under way to the worker, or were taken by it with the call
+// that it runs. Called with mu held.
+func (h *host) carries() (n int) {
+	for i := range h.flights {
+		if y := h.flights[i].task.pool.parcel; y != nil {
+			n += len(y.raw)
+		}
+	}
+	return n
+}
+
 // sendFiles sends the files of a call. Called with the pool's mu held.
 func (h *host) sendFiles(id uint64, files []syscall.RawConn) {
 	if len(files) > 0 {
@@ -202,15 +216,18 @@ func (a *arrivals) add(m *link.Message) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	closeAll(a.all[id].files) // which there are only of one that was taken back
+	useless := a.all[id].files // which there are only of one that was taken back
 	delete(a.all, id)
 	switch {
 	case m.Type == link.DropFiles:
 	case id <= a.taken:
-		closeAll(m.Files)
+		useless = m.Files
 	default:
 		a.all[id] = arrival{m.Files, m.Lost}
 		a.some.Broadcast()
+	}
+	if len(useless) > 0 {
+		go closeAll(useless) // which may take its time
 	}
 }
 
@@ -231,15 +248,18 @@ func (a *arrivals) take(id uint64, n int) ([]*os.File, error) {
 	delete(a.all, id)
 	for other, x := range a.all {
 		if other < id {
-			closeAll(x.files)
+			go closeAll(x.files)
 			delete(a.all, other)
 		}
 	}
 	if got.lost == nil && len(got.files) == n {
 		return got.files, nil
 	}
-	closeAll(got.files)
-	if got.lost == syscall.EBADF {
+	go closeAll(got.files)
+	switch got.lost {
+	case nil:
+		return nil, fmt.Errorf("brood: of the %d files of the argument %d arrived", n, len(got.files))
+	case syscall.EBADF:
 		return nil, errors.New("brood: the files of the argument were closed by their owner before they were sent, or the task was ended")
 	}
 	return nil, fmt.Errorf("brood: the files of the argument did not arrive: %w", got.lost)

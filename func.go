@@ -3,6 +3,7 @@ package brood
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -121,7 +122,12 @@ func (f *Func[A, R]) Idempotent() *Func[A, R] {
 
 // Bind joins a function and its argument, for PoolOptions.Initializer.
 func (f *Func[A, R]) Bind(arg A) *Bound {
-	return &Bound{entry: f.entry, encode: func() (wire.Kind, []byte, error) { return encodeGuarded(f.entry, &arg) }}
+	return &Bound{entry: f.entry, encode: func() (wire.Kind, []byte, error) {
+		if f.entry.carrier {
+			return 0, nil, errors.New("it carries files, which an initializer can't get: every worker would need its own")
+		}
+		return encodeGuarded(f.entry, &arg)
+	}}
 }
 
 // Bound is a function with its argument. Make it with Func.Bind.

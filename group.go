@@ -15,6 +15,7 @@ type Group struct {
 	mu     sync.Mutex
 	active threadList
 	first  *Thread // that has failed
+	obeyed bool    // it has, and no more: another one that fails takes its place
 }
 
 // NewGroup makes a group of threads whose contexts end with ctx, or when one of them returns
@@ -33,7 +34,8 @@ func (g *Group) Go(o ThreadOptions, fn func(ctx context.Context) error) *Thread 
 }
 
 // Wait waits until all threads of the group have ended, and returns the first error, or the
-// context's if ctx ends before. The context of the group then ends.
+// context's if ctx ends before. The context of the group then ends. A panic is an error like any;
+// one that is not the first is logged.
 func (g *Group) Wait(ctx context.Context) error {
 	for {
 		t := g.any()
@@ -68,13 +70,13 @@ func (g *Group) entered(t *Thread) {
 	g.active.add(t)
 }
 
-// failed is called before the end of a thread is known. It reports whether it is the first that
-// has failed.
-func (g *Group) failed(t *Thread) bool {
+// failed is called before the end of a thread is known. It reports whether the thread's error is
+// the group's: it is the first, but for those that did no more than to obey their context.
+func (g *Group) failed(t *Thread, obeyed bool) bool {
 	g.mu.Lock()
-	first := g.first == nil
+	first := g.first == nil || g.obeyed && !obeyed
 	if first {
-		g.first = t
+		g.first, g.obeyed = t, obeyed
 	}
 	g.mu.Unlock()
 	g.cancel(t.err)

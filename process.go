@@ -3,11 +3,14 @@ package brood
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/brood-go/brood/internal/child"
+	"github.com/brood-go/brood/internal/strand"
 )
 
 // ProcessOptions configures a process. The zero value works.
@@ -52,6 +55,15 @@ var children struct {
 // The process ends with exit code 0, or 1 if the function failed; whatever else it
 // started ends with it.
 func (f *Func[A, R]) Start(ctx context.Context, arg A, o ProcessOptions) (*Process[R], error) {
+	c := f.call(ctx, arg)
+	p, err := f.start(ctx, c, o)
+	if err != nil {
+		c.t.fail(err) // what the argument carries is closed
+	}
+	return p, err
+}
+
+func (f *Func[A, R]) start(ctx context.Context, c *call[A, R], o ProcessOptions) (*Process[R], error) {
 	if err := mayStart(); err != nil {
 		return nil, err
 	}
@@ -72,7 +84,6 @@ func (f *Func[A, R]) Start(ctx context.Context, arg A, o ProcessOptions) (*Proce
 	}
 	p.once = true
 	p.parent = identityOf(Current(ctx))
-	c := f.call(ctx, arg)
 	if err := p.Execute(ctx, &c.t); err != nil {
 		c.t.fail(err)
 	}
@@ -85,7 +96,7 @@ func (f *Func[A, R]) Start(ctx context.Context, arg A, o ProcessOptions) (*Proce
 	children.Lock()
 	children.list = append(children.list, child)
 	children.Unlock()
-	go child.follow()
+	go child.follow(ctx)
 	return &Process[R]{child, &c.Future}, nil
 }
 
@@ -106,9 +117,22 @@ func (p *pool) firstHost(t *Task) (*host, error) {
 	return h, nil
 }
 
-// follow ends the books when the process is gone.
-func (c *Child) follow() {
-	<-c.host.over
+// follow ends the books when the process is gone. When its function has returned the process
+// may live on, as it waits for its threads: until the grace after the end of its context.
+func (c *Child) follow(ctx context.Context) {
+	select {
+	case <-c.host.over:
+	case <-ctx.Done():
+		grace := time.NewTimer(c.pool.o.Grace)
+		defer grace.Stop()
+		select {
+		case <-c.host.over:
+		case <-grace.C:
+			<-c.done // its pool ends what runs
+			c.Kill()
+			<-c.host.over
+		}
+	}
 	c.pool.Close()
 	children.Lock()
 	defer children.Unlock()
@@ -214,16 +238,17 @@ func ActiveChildren() []*Child {
 // joinChildren is the end of Main: it waits for those that are no daemons, unless
 // ctx has ended, and ends the others.
 func joinChildren(ctx context.Context) {
-	for {
-		var wait *Child
-		for _, c := range ActiveChildren() {
-			if !c.daemon {
-				wait = c
-				break
-			}
-		}
-		if wait == nil || wait.Join(ctx) != nil {
+	stuck := make(map[*Child]bool)
+	for ctx.Err() == nil {
+		all := ActiveChildren()
+		i := slices.IndexFunc(all, func(c *Child) bool { return !c.daemon && !stuck[c] })
+		if i < 0 {
 			break
+		}
+		if err := all[i].Join(strand.With(ctx, mainStrand())); err != nil && ctx.Err() == nil { // it waits for what main will never give
+			fmt.Fprintln(os.Stderr, err)
+			threads.failed.Store(true)
+			stuck[all[i]] = true
 		}
 	}
 	for _, c := range ActiveChildren() {

@@ -223,7 +223,6 @@ func (p *pool) startFailed(h *host) {
 	if now.Sub(p.failedAt) > max(forgetAfter, 2*p.o.StartTimeout) {
 		p.failures = 0
 	}
-	p.failedAt = now
 	if short {
 		p.shortages++
 	} else {
@@ -231,6 +230,7 @@ func (p *pool) startFailed(h *host) {
 	}
 	if !short || !p.serves() {
 		p.failures += weight
+		p.failedAt = now
 	}
 	pause := firstPause << min(max(p.failures, p.shortages)/faultWeight, 10)
 	p.retryAt = now.Add(min(pause, longPause))

@@ -41,6 +41,8 @@ type Thread struct {
 	group  *Group
 	told   atomic.Bool // somebody has got the error, or it was logged
 
+	counted bool // in threads.untold; under its lock
+
 	watched watched       // by whom, for the context of Go
 	who     atomic.Uint64 // the goroutine; 0 before it runs
 	in      [2]neighbours // its places in threads and in its group, under the lock of each
@@ -53,19 +55,23 @@ type Thread struct {
 	done chan struct{} // made when first asked for
 }
 
-// threads are the threads that have not ended, in the order of their start.
-var threads struct {
+// threads are the threads that have not ended, in the order of their start, and what is to be
+// said of others.
+var threads = struct {
 	sync.Mutex
-	list   threadList
-	untold map[*Thread]struct{} // that have failed, and nobody knows: at most maxUntold
+	list    threadList
+	untold  int                  // how many have failed, and nobody knows
+	names   map[*Thread]struct{} // some of them
+	reports []<-chan struct{}    // panics that are being logged
+
 	watch  atomic.Pointer[watch]
 	named  atomic.Uint64
 	ending atomic.Bool // the program ends: contexts begin ended
-	failed atomic.Bool // a panic was logged
-}
+	failed atomic.Bool // a panic was logged, or a thread is stuck
+}{names: make(map[*Thread]struct{})}
 
-// maxUntold bounds what is kept of threads for whose end nobody ever waits.
-const maxUntold = 100
+// maxNames bounds what is kept of threads for whose end nobody ever waits.
+const maxNames = 100
 
 // threadList is threads in the order in which they were added. Each can be in one list of a kind.
 type threadList struct {
@@ -173,14 +179,18 @@ func (t *Thread) run() {
 	t.err = t.fn(&t.ctx)
 }
 
-// end publishes the outcome. The thread is in the list of all until everybody can know of it who
-// has to.
+// end publishes the outcome, also if a method of the function's error ends the goroutine.
 func (t *Thread) end() {
+	defer t.publish()
 	t.err = takeBack(&t.ctx, t.Name(), t.err)
 	t.fn = nil
 	if t.err != nil {
 		t.fails()
 	}
+}
+
+// publish lets everybody know of the end. The thread is in the list of all until then.
+func (t *Thread) publish() {
 	t.watched.leave()
 	t.ctx.cancel(context.Canceled) // what the function left running in it ends
 	t.mu.Lock()
@@ -201,31 +211,60 @@ func (t *Thread) end() {
 // nobody asks for is for the end of Main, unless the function has done no more than to obey
 // its context. Of a group the first error counts, and panics.
 func (t *Thread) fails() {
-	first := t.group == nil || t.group.failed(t)
-	if p, ok := t.err.(*PanicError); ok && (!first || t.group == nil && t.awaited.Load() == 0) {
+	p, obeyed := panicIn(t.err), t.obeyed()
+	first := t.group == nil || t.group.failed(t, obeyed)
+	if p != nil && (!first || t.group == nil && t.awaited.Load() == 0) {
 		t.told.Store(true)
 		threads.failed.Store(true)
-		reportPanic(p)
+		reportLater(p)
 		return
 	}
-	if !first || t.ctx.Err() != nil && sameError(t.err, t.ctx.Err()) {
+	if !first || obeyed {
 		return
 	}
 	threads.Lock()
 	defer threads.Unlock()
-	if threads.untold == nil {
-		threads.untold = make(map[*Thread]struct{})
+	if t.told.Load() { // by Wait of its group
+		return
 	}
-	if len(threads.untold) < maxUntold {
-		threads.untold[t] = struct{}{}
+	t.counted = true
+	threads.untold++
+	if len(threads.names) < maxNames {
+		threads.names[t] = struct{}{}
 	}
+}
+
+// panicIn is the panic that an error of a thread says, nil if there was none.
+func panicIn(err error) *PanicError {
+	if held, ok := err.(*HeldError); ok {
+		err = held.Err
+	}
+	p, _ := err.(*PanicError)
+	return p
+}
+
+// obeyed reports whether the function has returned because its context has ended, and for nothing else.
+// It may have looked at the one that Go was called with, which ends a moment earlier.
+func (t *Thread) obeyed() bool {
+	why := t.ctx.Err()
+	if parent := t.ctx.parent.Err(); why == nil && parent != nil {
+		why = unwrapContext(parent)
+	}
+	switch t.err.(type) {
+	case *PanicError, *HeldError:
+		return false
+	}
+	return why != nil && (sameError(t.err, why) || sameError(t.err, context.Cause(&t.ctx)))
 }
 
 // outcome is the error, for somebody who then knows it.
 func (t *Thread) outcome() error {
 	if t.err != nil && !t.told.Swap(true) {
 		threads.Lock()
-		delete(threads.untold, t)
+		if t.counted {
+			threads.untold--
+			delete(threads.names, t)
+		}
 		threads.Unlock()
 	}
 	return t.err
@@ -343,19 +382,13 @@ func joinThreads(ctx context.Context) {
 		if i < 0 {
 			return
 		}
-		t := all[i]
-		w, err := begin(strand.With(background, mainStrand()), []waits.Target{joined{t}})
-		if err != nil { // it waits for what main will never give
+		if err := all[i].await(strand.With(background, mainStrand())); err != nil { // it waits for what main will never give
 			fmt.Fprintln(os.Stderr, err)
 			threads.failed.Store(true)
-			stuck[t] = true
-			continue
+			stuck[all[i]] = true
+			all[i].Cancel()
+			waitFor(all[i:i+1], daemonGrace)
 		}
-		select {
-		case <-t.Done():
-		case <-w.Context(background).Done():
-		}
-		w.End()
 	}
 }
 
@@ -363,20 +396,62 @@ func joinThreads(ctx context.Context) {
 // knows, and reports whether anything did.
 func threadsFailed() bool {
 	threads.Lock()
-	defer threads.Unlock()
-	for _, t := range slices.SortedFunc(maps.Keys(threads.untold), func(a, b *Thread) int { return cmp.Compare(a.Strand().ID, b.Strand().ID) }) {
+	n, reports := threads.untold, threads.reports
+	names := slices.SortedFunc(maps.Keys(threads.names), func(a, b *Thread) int { return cmp.Compare(a.Strand().ID, b.Strand().ID) })
+	threads.Unlock()
+	for _, t := range names { // whose methods are the user's
 		fmt.Fprintf(os.Stderr, "brood: thread %q: %v\n", t.Name(), t.err)
+		if p := panicIn(t.err); p != nil {
+			fmt.Fprintf(os.Stderr, "%s\n", p.Stack)
+		}
 	}
-	return threads.failed.Load() || len(threads.untold) > 0
+	if n > len(names) {
+		fmt.Fprintf(os.Stderr, "brood: %d threads failed that are not named\n", n-len(names))
+	}
+	patience := time.After(time.Second)
+	for _, logged := range reports {
+		select {
+		case <-logged:
+		case <-patience:
+			return true
+		}
+	}
+	return threads.failed.Load() || n > 0
+}
+
+// reportLater logs a panic on a goroutine of its own, as the handler is the user's.
+func reportLater(p *PanicError) {
+	logged := make(chan struct{})
+	threads.Lock()
+	threads.reports = append(slices.DeleteFunc(threads.reports, isClosed), logged)
+	threads.Unlock()
+	go func() {
+		defer close(logged)
+		reportPanic(p)
+	}()
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // endThreads ends the contexts of the threads that are left, and gives them a moment to
 // return.
 func endThreads() {
 	cancelThreads()
-	grace, stop := context.WithTimeout(background, daemonGrace)
+	waitFor(ActiveThreads(), daemonGrace)
+}
+
+// waitFor waits for the ends of some threads, but no longer than d.
+func waitFor(some []*Thread, d time.Duration) {
+	grace, stop := context.WithTimeout(background, d)
 	defer stop()
-	for _, t := range ActiveThreads() {
+	for _, t := range some {
 		select {
 		case <-t.Done():
 		case <-grace.Done():

@@ -62,11 +62,23 @@ var _ = role("failing threads", func() {
 		})
 		obeys.Cancel()
 		<-obeys.Done()
+		outer, cancel := context.WithCancelCause(ctx)
+		cancel(errors.New("its cause"))
+		<-Go(outer, ThreadOptions{Name: "obeys too"}, func(context.Context) error { return outer.Err() }).Done()
+		<-Go(outer, ThreadOptions{Name: "says the cause"}, func(ctx context.Context) error { return context.Cause(ctx) }).Done()
 		waited, left := NewGroup(ctx), NewGroup(ctx)
 		waited.Go(ThreadOptions{Name: "waited"}, fail)
 		waited.Wait(ctx)
 		<-left.Go(ThreadOptions{Name: "left"}, fail).Done()
 		<-left.Go(ThreadOptions{Name: "second"}, fail).Done()
+		obedient := NewGroup(ctx)
+		first := obedient.Go(ThreadOptions{Name: "obedient"}, func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		first.Cancel()
+		<-first.Done()
+		<-obedient.Go(ThreadOptions{Name: "worse"}, fail).Done()
 		return nil
 	})
 })
@@ -79,8 +91,36 @@ func TestMainSaysWhatFailed(t *testing.T) {
 	cmd.Stderr = &stderr
 	err := cmd.Run()
 	var exit *exec.ExitError
-	want := "brood: thread \"early\": it failed\nbrood: thread \"late\": it failed\nbrood: thread \"left\": it failed\n"
+	want := "brood: thread \"early\": it failed\nbrood: thread \"late\": it failed\nbrood: thread \"left\": it failed\nbrood: thread \"worse\": it failed\n"
 	if !errors.As(err, &exit) || exit.ExitCode() != 1 || stderr.String() != want {
+		t.Errorf("%v: %q", err, stderr.String())
+	}
+}
+
+var _ = role("many failures", func() {
+	Main(func(ctx context.Context) error {
+		var all []*Thread
+		for range maxNames + 50 {
+			t := Go(ctx, ThreadOptions{}, func(context.Context) error { return errors.New("it failed") })
+			<-t.Done()
+			all = append(all, t)
+		}
+		for _, t := range all[:maxNames+20] {
+			t.Join(ctx)
+		}
+		return nil
+	})
+})
+
+// Of very many that have failed not all are named, but none is forgotten.
+func TestMainCountsWhatFailed(t *testing.T) {
+	watchdog(t, time.Minute)
+	cmd := inRole("many failures")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || stderr.String() != "brood: 30 threads failed that are not named\n" {
 		t.Errorf("%v: %q", err, stderr.String())
 	}
 }
@@ -89,7 +129,14 @@ var _ = role("panicking group", func() {
 	Main(func(ctx context.Context) error {
 		g := NewGroup(ctx)
 		<-g.Go(ThreadOptions{Name: "first"}, func(context.Context) error { return errors.New("first") }).Done()
-		g.Go(ThreadOptions{Name: "second"}, func(context.Context) error { panic("second") })
+		lock, err := share.Local().Lock("l")
+		if err != nil {
+			return err
+		}
+		g.Go(ThreadOptions{Name: "second"}, func(ctx context.Context) error {
+			lock.Acquire(ctx)
+			panic("second")
+		})
 		g.Wait(ctx)
 		return nil
 	})

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -161,11 +160,10 @@ func TestStrayDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	many := slices.Repeat([]int{int(w.Fd())}, 100)
-	for range maxUnclaimed/len(many) + 1 {
+	for range maxUnclaimed + 1 {
 		head := make([]byte, headerSize)
 		head[8] = byte(Log)
-		if _, err := far.sendOnce(head, unix.UnixRights(many...)); err != nil {
+		if _, err := far.sendOnce(head, unix.UnixRights(int(w.Fd()))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -298,4 +296,33 @@ func TestPass(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Descriptors that this process had no room for are missing from their message alone, also if those
+// of the next one came before its message was whole.
+func TestLostDescriptors(t *testing.T) {
+	_, far := pair(t)
+	f, err := os.CreateTemp(t.TempDir(), "f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	fd, err := unix.Dup(int(f.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	far.sets = []set{{lost: true}, {fds: []int{fd}}}
+	for _, typ := range []Type{Files, Segment} {
+		head := (&Message{Type: typ, Body: []byte("12345678")}).head()
+		head[9] = 1
+		far.in = append(far.in, head...)
+	}
+	if m, err := far.Receive(); err != nil || m.Lost != unix.EMFILE || len(m.Files) > 0 {
+		t.Errorf("%+v, %v", m, err)
+	}
+	m, err := far.Receive()
+	if err != nil || m.File == nil {
+		t.Fatalf("%+v, %v", m, err)
+	}
+	m.File.Close()
 }

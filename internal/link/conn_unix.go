@@ -23,8 +23,7 @@ type Conn struct {
 
 	in   []byte // what was read and not yet used
 	buf  []byte
-	fds  []int // descriptors that came along, not yet claimed by a message
-	lost bool  // some did not, because this process has no room for more
+	sets []set // descriptors that came along, not yet claimed by a message
 	oob  []byte
 	werr error
 
@@ -50,6 +49,19 @@ type Message struct {
 	Lost  error
 	// Sent, if not nil, is called when a posted message was written, or never will be.
 	Sent func()
+}
+
+// set is the descriptors that came with one read. The system hands over those of one message
+// at a time, and nothing that was sent after it.
+type set struct {
+	fds  []int
+	lost bool // some did not come, because this process has no room for more
+}
+
+func (s set) close() {
+	for _, fd := range s.fds {
+		unix.Close(fd)
+	}
 }
 
 // A message is a header of 16 bytes (length of the body, 8 bytes; type; how many descriptors come
@@ -114,7 +126,7 @@ func (c *Conn) Send(m Message) error {
 		return c.werr
 	}
 	b := m.head()
-	for pause := time.Millisecond; ; {
+	for pause, waited := time.Millisecond, time.Duration(0); ; {
 		n, err := c.attempt(b, &m)
 		switch {
 		case err == nil && n > 0: // and the descriptors are under way
@@ -127,8 +139,12 @@ func (c *Conn) Send(m Message) error {
 			err = c.waitRoom()
 		case err == unix.EINTR:
 			err = nil
+		case err == unix.ETOOMANYREFS && m.Type == Files && waited > filesPatience:
+			lose(b, unix.ETOOMANYREFS)
+			err = nil
 		case isShortage(err): // nothing is written yet; for what the system lacks there is no event
 			time.Sleep(pause)
+			waited += pause
 			pause = min(2*pause, 100*time.Millisecond)
 			err = nil
 		}
@@ -157,8 +173,20 @@ func (c *Conn) broken(err error) error {
 	return c.werr
 }
 
-// isShortage reports whether a call failed for want of something that the system will have again.
-func isShortage(err error) bool { return err == unix.ENOBUFS || err == unix.ENOMEM }
+// isShortage reports whether a call failed for want of something that the system will have again:
+// memory, or that others take the descriptors that are under way.
+func isShortage(err error) bool {
+	return err == unix.ENOBUFS || err == unix.ENOMEM || err == unix.ETOOMANYREFS
+}
+
+// filesPatience is how long the files of a call wait for that, before they are lost.
+const filesPatience = 5 * time.Second
+
+// lose makes a message say that its descriptors don't come.
+func lose(b []byte, why syscall.Errno) {
+	b[9] = 0
+	binary.LittleEndian.PutUint16(b[10:], uint16(why))
+}
 
 // attempt writes some of a message's beginning, if that can be done without waiting: its
 // descriptors stay those files only as long as this takes. Those that can't go, because they are
@@ -176,28 +204,40 @@ func (c *Conn) attempt(b []byte, m *Message) (n int, err error) {
 		return c.sendOnce(b, nil)
 	}
 	b[9] = byte(len(pass))
-	var fds []int
-	if n, err = c.sendWith(b, pass, fds); err == nil || err == unix.EAGAIN || err == unix.EINTR || isShortage(err) || m.File != nil {
+	if n, err = c.sendWith(b, pass, make([]int, 0, len(pass))); err != errGone || m.File != nil {
 		return n, err
 	}
-	var errno syscall.Errno
-	if !errors.As(err, &errno) {
-		errno = unix.EBADF
-	} else if errno != unix.ETOOMANYREFS && errno != unix.EBADF {
-		return 0, err
-	}
-	b[9] = 0
-	binary.LittleEndian.PutUint16(b[10:], uint16(errno))
+	lose(b, unix.EBADF)
 	return c.sendOnce(b, nil)
 }
 
-// sendWith holds the descriptors of all those that are passed while it sends.
+// errGone: a descriptor is closed, or its owner does not give it.
+var errGone = errors.New("link: the descriptor to pass is gone")
+
+// sendWith holds the descriptors of all those that are passed while it sends. Their methods may be
+// the user's: what they return counts only if they have not called back, and a panic is no more
+// than that.
 func (c *Conn) sendWith(b []byte, pass []syscall.RawConn, fds []int) (n int, err error) {
 	if len(pass) == 0 {
-		return c.sendOnce(b, unix.UnixRights(fds...))
+		if n, err = c.sendOnce(b, unix.UnixRights(fds...)); err == unix.EBADF {
+			err = errGone
+		}
+		return n, err
 	}
-	if e := pass[0].Control(func(fd uintptr) { n, err = c.sendWith(b, pass[1:], append(fds, int(fd))) }); e != nil {
-		return 0, e
+	called := false
+	defer func() {
+		if v := recover(); v != nil && !called {
+			n, err = 0, errGone
+		}
+	}()
+	pass[0].Control(func(fd uintptr) {
+		if !called {
+			called = true
+			n, err = c.sendWith(b, pass[1:], append(fds, int(fd)))
+		}
+	})
+	if !called {
+		return 0, errGone
 	}
 	return n, err
 }
@@ -318,20 +358,20 @@ func (c *Conn) write(b []byte) error {
 // an error there is nothing more to receive.
 func (c *Conn) Receive() (Message, error) {
 	m, err := c.receive()
-	if err == nil && len(c.fds) > maxUnclaimed {
+	if err == nil && len(c.sets) > maxUnclaimed {
 		err = errors.New("link: descriptors came that belong to no message: the connection is corrupt")
 	}
 	if err != nil {
-		for _, fd := range c.fds {
-			unix.Close(fd)
+		for _, s := range c.sets {
+			s.close()
 		}
-		c.fds = nil
+		c.sets = nil
 	}
 	return m, err
 }
 
-// maxUnclaimed is how many descriptors may have come before their message.
-const maxUnclaimed = 2 * MaxPass
+// maxUnclaimed is how many messages' descriptors may have come before their message.
+const maxUnclaimed = 16
 
 func (c *Conn) receive() (m Message, err error) {
 	for len(c.in) < headerSize {
@@ -358,24 +398,23 @@ func (c *Conn) receive() (m Message, err error) {
 	return m, err
 }
 
-// attach gives a message the descriptors that came with it. The system hands over those of one
-// message at a time, so that what is missing is missing from this one.
+// attach gives a message the descriptors that came with it.
 func (c *Conn) attach(m *Message, n int) error {
-	if c.lost || len(c.fds) < n {
-		for _, fd := range c.fds {
-			unix.Close(fd)
-		}
-		c.fds, c.lost = nil, false
+	var s set
+	if len(c.sets) > 0 {
+		s, c.sets = c.sets[0], c.sets[1:]
+	}
+	if s.lost || len(s.fds) != n {
+		s.close()
 		if m.Type == Files {
 			m.Lost = unix.EMFILE
 			return nil
 		}
 		return errors.New("link: a message without its descriptor (out of descriptors?)")
 	}
-	for _, fd := range c.fds[:n] {
+	for _, fd := range s.fds {
 		m.Files = append(m.Files, os.NewFile(uintptr(fd), "received"))
 	}
-	c.fds = c.fds[n:]
 	if m.Type != Files {
 		m.File, m.Files = m.Files[0], nil
 	}
@@ -440,14 +479,15 @@ func (c *Conn) fill() error {
 // read reads once, and keeps the descriptors that come along.
 func (c *Conn) read(b []byte) (n int, err error) {
 	var oobn int
+	var cut bool
 	var rerr error
 	err = c.raw.Read(func(fd uintptr) bool {
-		n, oobn, rerr = c.recv(fd, b)
+		n, oobn, cut, rerr = c.recv(fd, b)
 		return rerr != unix.EAGAIN
 	})
 	if errors.Is(err, os.ErrDeadlineExceeded) { // nothing is waited for, but what is there is read
 		late := err
-		err = c.raw.Control(func(fd uintptr) { n, oobn, rerr = c.recv(fd, b) })
+		err = c.raw.Control(func(fd uintptr) { n, oobn, cut, rerr = c.recv(fd, b) })
 		if rerr == unix.EAGAIN {
 			rerr = late
 		}
@@ -458,8 +498,8 @@ func (c *Conn) read(b []byte) (n int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrClosed, err)
 	}
-	if oobn > 0 {
-		c.claim(c.oob[:oobn])
+	if oobn > 0 || cut {
+		c.sets = append(c.sets, set{descriptorsIn(c.oob[:oobn]), cut})
 	}
 	if n == 0 && oobn == 0 {
 		return 0, io.EOF
@@ -467,31 +507,31 @@ func (c *Conn) read(b []byte) (n int, err error) {
 	return n, nil
 }
 
-func (c *Conn) recv(fd uintptr, b []byte) (n, oobn int, err error) {
+func (c *Conn) recv(fd uintptr, b []byte) (n, oobn int, cut bool, err error) {
 	for {
 		var flags int
 		n, oobn, flags, _, err = unix.Recvmsg(int(fd), b, c.oob, recvFlags)
-		c.lost = c.lost || err == nil && flags&unix.MSG_CTRUNC != 0
 		if err != unix.EINTR {
-			return n, oobn, err
+			return n, oobn, err == nil && flags&unix.MSG_CTRUNC != 0, err
 		}
 	}
 }
 
-// claim takes the descriptors out of a control message.
-func (c *Conn) claim(oob []byte) {
+// descriptorsIn takes the descriptors out of a control message.
+func descriptorsIn(oob []byte) (all []int) {
 	msgs, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
-		return
+		return nil
 	}
 	for i := range msgs {
 		if fds, err := unix.ParseUnixRights(&msgs[i]); err == nil {
 			for _, fd := range fds {
 				unix.CloseOnExec(fd)
-				c.fds = append(c.fds, fd)
 			}
+			all = append(all, fds...)
 		}
 	}
+	return all
 }
 
 // Expire ends a Receive that waits when d is over, and all that follow: what was sent

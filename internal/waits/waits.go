@@ -215,10 +215,15 @@ func (w *Wait) extendAgain() {
 	if table.waits[w.agent.Goroutine] != w {
 		return
 	}
-	if err := w.extend(); err != nil && !w.postpone(err) {
-		w.told(err)
-		w.end()
+	err := w.extend()
+	if err == nil || w.postpone(err) {
+		return
 	}
+	if d := (*DeadlockError)(nil); errors.As(err, &d) {
+		err = d
+	}
+	w.told(err)
+	w.end()
 }
 
 // armed says that something is held in this process, or may be.
