@@ -423,11 +423,14 @@ func (b *lockedBuffer) Reset() {
 
 func TestIdleWorkersEnd(t *testing.T) {
 	onProcesses(t, PoolOptions{Workers: 3, IdleTimeout: 30 * time.Millisecond, MinWorkers: 1}, func(t *testing.T, p *ProcessPool) {
-		var fs []*Future[time.Duration]
+		var fs []*Future[struct{}]
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
 		for range 3 {
-			fs = append(fs, wait.Submit(t.Context(), p, 100*time.Millisecond))
+			fs = append(fs, untilDone.Submit(ctx, p, struct{}{}))
 		}
 		eventually(t, "three work", func() bool { return p.Stats().Running == 3 })
+		cancel()
 		for _, f := range fs {
 			f.Result(t.Context())
 		}
