@@ -19,9 +19,8 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	}
 	l := s.task.loop
 	l.timers.add(&s.task.timer, l.after(d))
-	if err = wait(ctx, s, asleep); err != nil {
-		l.timers.remove(&s.task.timer)
-	}
+	err = wait(ctx, s, asleep)
+	l.timers.remove(&s.task.timer) // whatever has ended the wait: it is one timer for all sleeps
 	return err
 }
 
@@ -169,6 +168,7 @@ func (t *task) awaitOutside(ctx context.Context, s *scope, done <-chan struct{},
 	default:
 	}
 	l, turn, early := t.loop, t.waits, false
+	defer func() { t.waits++ }() // what was registered ends no later wait, also if this one never parked
 	wake := func() {
 		l.do(func() {
 			if t.waits == turn {
