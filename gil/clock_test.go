@@ -27,6 +27,7 @@ type timed struct {
 	clock *stopped
 	mu    sync.Mutex
 	armed []time.Duration // what the timer was set to
+	runs  bool            // it is set now
 }
 
 func newTimed(o Options) *timed {
@@ -38,14 +39,21 @@ func newTimed(o Options) *timed {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.armed = append(g.armed, d)
+		g.runs = true
 	}
 	return g
 }
 
-// pass lets time go by; the timer runs out if it was set.
+// pass lets time go by; the timer runs out if it is set, though it may be early.
 func (g *timed) pass(d time.Duration) {
 	g.clock.now.Add(int64(d))
-	g.lock.expire()
+	g.mu.Lock()
+	runsOut := g.runs
+	g.runs = false
+	g.mu.Unlock()
+	if runsOut {
+		g.lock.expire()
+	}
 }
 
 // settings are what the timer was set to so far.
@@ -192,6 +200,39 @@ func TestIntervalBeginsAnew(t *testing.T) {
 	wg.Wait()
 	if s := g.Stats(); s.Forced != 1 {
 		t.Errorf("%+v: the second was not asked", s)
+	}
+}
+
+// The one after one who was asked is asked in time as well, though that one has released the GIL
+// and not given way.
+func TestAskedAfterHandOver(t *testing.T) {
+	g := newTimed(Options{})
+	ctx := context.Background()
+	var wg sync.WaitGroup
+	var order []string
+	first := g.Attach("first")
+	must(t, first.Acquire(ctx))
+	has, goOn := make(chan bool), make(chan bool)
+	wg.Go(func() {
+		must(t, g.Do(ctx, "second", func(ctx context.Context, th *Thread) error {
+			has <- true
+			<-goOn
+			return th.Check(ctx)
+		}))
+	})
+	queued(t, g.GIL, 1)
+	line(t, g.GIL, &wg, "third", &order)
+	g.pass(DefaultSwitchInterval)
+	first.Release()
+	<-has
+	g.pass(DefaultSwitchInterval)
+	if s := g.Stats(); s.Requests != 2 || g.lock.state.Load()&isAsked == 0 {
+		t.Errorf("%+v: the second, which has the GIL and whom the third waits for, was not asked", s)
+	}
+	goOn <- true
+	wg.Wait()
+	if s := g.Stats(); s.Forced != 1 {
+		t.Errorf("%+v: it did not give way at its first safe point", s)
 	}
 }
 

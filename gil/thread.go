@@ -79,8 +79,8 @@ func (t *Thread) releaseSlow() {
 // Check is a safe point: a place where the thread can do without the GIL for a while. Code that
 // computes calls it often, between two steps of which each must not be interrupted. If
 // nobody has waited for the switch interval it returns at once, for one load, or a few
-// nanoseconds if somebody waits. Otherwise it gives the GIL to the thread that has waited longest, and waits behind all who wait until
-// it has it back.
+// nanoseconds if somebody waits. Otherwise it gives the GIL to the thread that has waited longest,
+// and waits behind all who wait until it has it back.
 //
 // An error is that of Acquire, and the thread does not have the GIL any more. Check does not
 // look at ctx if it does not wait. A thread that does not have the GIL panics.
@@ -125,7 +125,7 @@ func (t *Thread) Unlocked(ctx context.Context, f func()) (err error) {
 func (t *Thread) await(ctx context.Context) error {
 	wait, err := t.note(ctx)
 	if err == nil {
-		err = t.lock.wait(ctx, &t.waiter)
+		err = t.lock.wait(wait.Context(ctx), &t.waiter)
 		wait.End() // before it accepts: see target.Holders
 	}
 	// Who was handed the GIL in a circle was in none.
