@@ -1,8 +1,10 @@
 package coro
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -77,6 +79,41 @@ func (e *HeldError) Error() string {
 
 // Unwrap is what the function returned.
 func (e *HeldError) Unwrap() error { return e.Err }
+
+// isContextError reports whether an error that wraps nothing says that a context has ended.
+func isContextError(leaf error) bool {
+	return errors.Is(leaf, context.Canceled) || errors.Is(leaf, context.DeadlineExceeded)
+}
+
+// only reports whether all that err is made of is known: itself, or each leaf of what it wraps and
+// joins. A panic, and what was held, is news whatever it wraps, and so is an error whose
+// methods panic.
+func only(err error, known func(err error, leaf bool) bool) (yes bool) {
+	defer func() {
+		if recover() != nil {
+			yes = false
+		}
+	}()
+	return onlyKnown(err, known)
+}
+
+func onlyKnown(err error, known func(err error, leaf bool) bool) bool {
+	if known(err, false) {
+		return true
+	}
+	switch e := err.(type) {
+	case *PanicError, *HeldError:
+		return false
+	case interface{ Unwrap() error }:
+		if in := e.Unwrap(); in != nil {
+			return onlyKnown(in, known)
+		}
+	case interface{ Unwrap() []error }:
+		all := e.Unwrap()
+		return len(all) > 0 && !slices.ContainsFunc(all, func(err error) bool { return err != nil && !onlyKnown(err, known) })
+	}
+	return known(err, true)
+}
 
 // DeadlockError is a wait that nothing could ever end: all tasks of the loop wait, and there is
 // no timer and no future outside for which any of them does; or some tasks await each other

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,11 +63,12 @@ type Loop struct {
 	ready   ring
 	live    tasks // those that have not ended
 	timers  timers
-	outside int     // how many tasks await what is outside of the loop
-	foreign int     // how many wait with a context that something outside may end
-	exited  bool    // a task has ended by panic or Goexit: rounds recovers what it ended its coroutine with
-	errs    []error // of tasks that failed, and of the loop
-	failed  []*task // those of Start that failed
+	outside int              // how many tasks await what is outside of the loop
+	foreign int              // how many wait with a context that something outside may end
+	exited  bool             // a task has ended by panic or Goexit: rounds recovers what it ended its coroutine with
+	errs    []error          // of tasks that failed, and of the loop
+	dead    []*DeadlockError // those among errs that all who waited have got as well
+	failed  []*task          // those of Start that failed
 	timer   *time.Timer
 	jumped  atomic.Int64 // virtual time, in ns
 
@@ -266,7 +268,7 @@ func (l *Loop) deadlock() {
 	for t := l.live.first; t != nil; t = t.after {
 		dead.Waits = append(dead.Waits, t.waitsFor())
 	}
-	l.errs = append(l.errs, dead)
+	l.errs, l.dead = append(l.errs, dead), append(l.dead, dead)
 	for t := l.live.first; t != nil; t = t.after {
 		l.wake(t, dead)
 	}
@@ -279,14 +281,28 @@ func (l *Loop) fail(err error) {
 	l.endAll(endCanceled)
 }
 
-// note adds an error to what Run returns, unless it only says what is known.
+// note adds an error to what Run returns, unless it only says what is known: that of a deadlock is
+// the error of all who waited in it.
 func (l *Loop) note(err error) {
-	for _, e := range l.errs {
-		if dead, ok := e.(*DeadlockError); ok && is(err, dead) {
+	if len(l.dead) > 0 {
+		told := false
+		if only(err, func(err error, leaf bool) bool {
+			dead, ok := err.(*DeadlockError)
+			ok = ok && slices.Contains(l.dead, dead)
+			told = told || ok
+			return ok || leaf && isContextError(err)
+		}) && told {
 			return
 		}
 	}
 	l.errs = append(l.errs, err)
+}
+
+// saysEnd reports whether err says no more than that the contexts of tasks have ended, or why that
+// of Run has, which Run says itself.
+func (l *Loop) saysEnd(err error) bool {
+	cause := context.Cause(l.ctx)
+	return only(err, func(err error, leaf bool) bool { return err == cause || leaf && isContextError(err) })
 }
 
 // endAll ends the contexts of all tasks.

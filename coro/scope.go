@@ -44,16 +44,6 @@ func endOf(err error) uint32 {
 	return endCanceled
 }
 
-func isContextError(err error) bool {
-	return is(err, context.Canceled) || is(err, context.DeadlineExceeded)
-}
-
-// is is errors.Is, and false if a method of the user's error panics.
-func is(err, target error) (yes bool) {
-	defer func() { _ = recover() }()
-	return errors.Is(err, target)
-}
-
 type scopeKey struct{}
 
 // someStrand is to recognise the key of strands.

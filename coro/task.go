@@ -235,7 +235,7 @@ func (t *task) settle(err error) {
 		}
 	}
 	switch {
-	case err == nil || canceled && isContextError(err):
+	case err == nil || canceled && l.saysEnd(err):
 		t.seen.Store(true)
 	case t.supervised:
 		l.fail(t.named())
