@@ -187,8 +187,8 @@ func TestAwaitWithoutGoroutines(t *testing.T) {
 	if err := run(t, l); err != io.EOF {
 		t.Error(err)
 	}
-	if n := len(foreign.t.hooks); n != 0 {
-		t.Errorf("%d registrations are left", n)
+	if foreign.t.hooks != (hooks{}) {
+		t.Error("registrations are left")
 	}
 	if err := other.Run(context.Background()); err != nil {
 		t.Error(err)

@@ -66,6 +66,22 @@
 // a tree, and the end of one wakes the task that waits there at once. One that is derived by
 // package context is right, too, but its end comes by another goroutine, as something outside.
 //
+// # What blocks
+//
+// A task that computes for long, or waits otherwise than by this package, holds up the whole loop.
+// Its context ends all the same when that of Run does, when another goroutine cancels it, or when
+// a timeout passes by the real clock: Err and Done say so while nobody runs the loop, and so
+// whatever the task has called with its context, such as share.Lock.Acquire or a dialer,
+// returns. (Virtual time does not pass meanwhile, and is told to nobody: a context's Deadline
+// is by the real clock, or that of Run's context.)
+//
+// Never hold a lock, of package share or any other, over a wait of the loop: a task that
+// blocks because it wants that lock keeps the loop from ever coming to the one that has it, and
+// nothing but the end of a context ends that. For what shall hold beyond a wait there is Queue.
+// Nor does the table in which package brood and package share find circles know of tasks
+// that Await: one that has such a lock, and awaits a future of whoever wants it, waits until
+// its context ends.
+//
 // # Errors
 //
 // A loop is a task group, after asyncio.TaskGroup and errgroup: the first task of Go that fails

@@ -23,7 +23,9 @@ var (
 	// ErrElsewhere: the context is that of a task, and the caller is not that task. It may be
 	// another task, a goroutine that the task has started, or a coroutine that it has resumed.
 	ErrElsewhere = errors.New("coro: the context is that of a task which is not the caller: a task waits by itself, with its own context")
-	// ErrBlocks: a task called Task.Result of a task of its own loop that has not ended.
+	// ErrBlocks: a task called Task.Result of a task of its own loop that has not ended. It is
+	// seen where the task itself calls that, but not in a coroutine that it has resumed, nor in
+	// a task of a loop that it runs: there Result waits until its context ends.
 	ErrBlocks = errors.New("coro: to wait here would stop the whole loop: use Await")
 	// ErrEnded: the loop has been run, and takes no more tasks.
 	ErrEnded = errors.New("coro: the loop has been run: make a new one")

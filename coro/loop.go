@@ -58,8 +58,8 @@ type Loop struct {
 
 	// What follows is the loop's own: of the goroutine in Run and of the task that runs.
 	ctx     context.Context // that of Run
-	done    <-chan struct{} // its Done; nil once root has ended
-	root    scope           // of all tasks
+	done    <-chan struct{} // its Done; nil once the tasks were told of its end
+	stopped uint32          // why the contexts of all tasks have ended, of ends
 	ready   ring
 	live    tasks // those that have not ended
 	timers  timers
@@ -75,9 +75,10 @@ type Loop struct {
 	mu     sync.Mutex // also for what other goroutines may ask of scopes and tasks
 	inbox  []func()
 	began  bool
-	over   bool          // nothing is taken any more
-	posted atomic.Bool   // there may be something in the inbox
-	bell   chan struct{} // wakes Run if it sleeps
+	over   bool               // nothing is taken any more
+	asked  map[*task]struct{} // those with scopes whose end somebody wants to be told of
+	posted atomic.Bool        // there may be something in the inbox
+	bell   chan struct{}      // wakes Run if it sleeps
 }
 
 // NewLoop makes a loop. Options that make no sense panic.
@@ -154,8 +155,10 @@ func (l *Loop) Run(ctx context.Context) error {
 	l.mu.Unlock()
 	l.ctx, l.done = ctx, ctx.Done()
 	l.goroutine.Store(strand.Goroutine())
+	stop := context.AfterFunc(ctx, func() { l.look(nil) }) // also while a task blocks
 	for !l.rounds() {
 	}
+	stop()
 	l.goroutine.Store(0)
 	l.running.Store(0)
 	if l.timer != nil {
@@ -213,7 +216,7 @@ func (l *Loop) rounds() (over bool) {
 // step runs a task until it waits or ends.
 func (l *Loop) step(t *task) {
 	if t.next == nil {
-		if why := t.scope.ended.Load(); why != 0 {
+		if why := t.scope.why(); why != 0 {
 			t.settle(ends[why]) // before it began
 			return
 		}
@@ -307,10 +310,10 @@ func (l *Loop) saysEnd(err error) bool {
 
 // endAll ends the contexts of all tasks.
 func (l *Loop) endAll(why uint32) {
-	if l.root.ended.Load() != 0 {
+	if l.stopped != 0 {
 		return
 	}
-	l.root.ended.Store(why)
+	l.stopped = why
 	for t := l.live.first; t != nil; t = t.after {
 		l.end(&t.scope, why)
 	}
@@ -384,8 +387,8 @@ func (l *Loop) admit(t *task) {
 
 func (l *Loop) add(t *task) {
 	l.live.add(t)
-	if why := l.root.ended.Load(); why != 0 {
-		t.scope.ended.Store(why)
+	if l.stopped != 0 {
+		t.scope.show(l.stopped)
 	}
 	l.ready.push(t)
 }

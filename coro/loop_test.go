@@ -321,8 +321,8 @@ func TestScopes(t *testing.T) {
 		long, cancelLong := WithTimeout(ctx, time.Hour)
 		short, cancelShort := WithTimeout(long, time.Minute)
 		defer cancelShort()
-		if d, ok := short.Deadline(); !ok || !d.Equal(epoch.Add(time.Minute)) {
-			t.Errorf("deadline %v", d)
+		if d, ok := short.Deadline(); ok {
+			t.Errorf("deadline %v, which is nobody else's time", d)
 		}
 		if err := Sleep(short, time.Hour); err != context.DeadlineExceeded || at() != time.Minute || long.Err() != nil {
 			t.Errorf("Sleep: %v at %v", err, at())
