@@ -104,7 +104,8 @@ func (c *Coroutine[In, Out]) begin() {
 
 // Close ends the coroutine: its Yield does not return, its deferred calls run, and it can't
 // prevent that. Close returns when they have returned, with a *PanicError if one of them
-// panicked. One that has not begun never begins. For one that has ended Close does nothing,
+// panicked. (A panic that had a deferred call which then yielded is given up.) One that has not
+// begun never begins. For one that has ended Close does nothing,
 // and for one that runs it returns ErrRunning.
 func (c *Coroutine[In, Out]) Close() error {
 	err := c.co.unwind()
@@ -173,11 +174,20 @@ func (co *Co[In, Out]) ended() (Out, error) {
 	if co.exited {
 		co.exit()
 	}
-	out := co.out
+	out, err := co.out, co.err
 	var none Out
 	co.out = none
+	if err == errExhausted {
+		co.err, err = nil, ErrDone
+	}
+	co.bury()
+	return out, err
+}
+
+// bury lets go of what a coroutine that has ended needs no more, and says that it has.
+func (co *Co[In, Out]) bury() {
+	co.f, co.next, co.yield = nil, nil, nil
 	co.state.Store(uint32(Done))
-	return out, co.err
 }
 
 // exit lets a coroutine go that did not return.
@@ -225,7 +235,7 @@ func (co *Co[In, Out]) unwind() error {
 		return nil
 	}
 	if co.next == nil {
-		co.state.Store(uint32(Done))
+		co.bury()
 		return nil
 	}
 	co.closing = true

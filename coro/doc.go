@@ -100,8 +100,8 @@
 //
 // With a virtual clock nothing comes from outside (as long as nothing outside is awaited), so the
 // order of all events is that of the ready queue: first in, first out, with seed 0; with any
-// other seed each turn is given by chance, by math/rand/v2's PCG, whose numbers are the same in
-// every version of Go. Timers of one time fire in the order in which they were set. What a
+// other seed each turn is given by chance, by the numbers of math/rand/v2's PCG, which are the same in
+// every version of Go, and nothing else of that package. Timers of one time fire in the order in which they were set. What a
 // task then sees depends on the seed and the program alone, if that does not itself draw on
 // chance, on time.Now or on the order of a map. The clock jumps as that of Python's trio does
 // (MockClock with autojump), and the seeds are the idea of its unpredictable scheduling,

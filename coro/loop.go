@@ -49,8 +49,8 @@ func (o Options) validate() {
 // After may be called by all goroutines, before Run and during it.
 type Loop struct {
 	virtual bool
-	chance  *rand.Rand // nil: first in, first out
-	start   time.Time  // time is counted from here
+	chance  *rand.PCG // nil: first in, first out
+	start   time.Time // time is counted from here
 
 	// Who runs: the goroutine that called Run, and that of the task which runs or was the last to
 	// run. Other goroutines compare them with their own.
@@ -59,6 +59,7 @@ type Loop struct {
 	// What follows is the loop's own: of the goroutine in Run and of the task that runs.
 	ctx     context.Context // that of Run
 	done    <-chan struct{} // its Done; nil once the tasks were told of its end
+	endless bool            // nothing ends ctx
 	stopped uint32          // why the contexts of all tasks have ended, of ends
 	ready   ring
 	live    tasks // those that have not ended
@@ -89,7 +90,7 @@ func NewLoop(o Options) *Loop {
 		l.start = time.Now()
 	}
 	if o.Seed != 0 {
-		l.chance = rand.New(rand.NewPCG(o.Seed, o.Seed))
+		l.chance = rand.NewPCG(o.Seed, o.Seed)
 	}
 	return l
 }
@@ -118,7 +119,11 @@ func Start[T any](l *Loop, name string, f func(ctx context.Context) (T, error)) 
 // before is never added: a timer keeps no loop running.
 func (l *Loop) After(d time.Duration, name string, f func(ctx context.Context) error) *Timer {
 	t := &Timer{loop: l}
-	t.timer.fire = func() { l.Go(name, f) }
+	t.timer.fire = func() {
+		if t.state.CompareAndSwap(timerSet, timerFired) {
+			l.Go(name, f)
+		}
+	}
 	l.do(func() { l.timers.add(&t.timer, l.after(d)) })
 	return t
 }
@@ -127,11 +132,23 @@ func (l *Loop) After(d time.Duration, name string, f func(ctx context.Context) e
 type Timer struct {
 	loop  *Loop
 	timer timer
+	state atomic.Uint32
 }
 
-// Stop has the task not be added, if it was not yet.
-func (t *Timer) Stop() {
+const (
+	timerSet = iota
+	timerFired
+	timerStopped
+)
+
+// Stop has the task not be added, and reports whether it does: not if it was added already, or
+// Stop was called before. (time.Timer's Stop says the same.)
+func (t *Timer) Stop() bool {
+	if !t.state.CompareAndSwap(timerSet, timerStopped) {
+		return false
+	}
 	t.loop.do(func() { t.loop.timers.remove(&t.timer) }) // After came first
+	return true
 }
 
 // Now is the loop's time.
@@ -146,6 +163,9 @@ func (l *Loop) Now() time.Time { return l.start.Add(time.Duration(l.now())) }
 // returned it, too. A task that goes on although its context has ended keeps Run from
 // returning. A second Run returns ErrEnded.
 func (l *Loop) Run(ctx context.Context) error {
+	if ctx == nil {
+		panic("coro: Run needs a context: context.Background, if nothing is to end it") // before the loop is spent
+	}
 	l.mu.Lock()
 	if l.began {
 		l.mu.Unlock()
@@ -154,6 +174,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	l.began = true
 	l.mu.Unlock()
 	l.ctx, l.done = ctx, ctx.Done()
+	l.endless = l.done == nil
 	l.goroutine.Store(strand.Goroutine())
 	stop := context.AfterFunc(ctx, func() { l.look(nil) }) // also while a task blocks
 	for !l.rounds() {

@@ -109,7 +109,7 @@ func (s *scope) Err() error { return ends[s.why()] }
 
 // why is the end that is visible, 0 if there is none.
 func (s *scope) why() uint32 {
-	if why := s.ended.Load(); why != 0 {
+	if why := s.ended.Load(); why != 0 || s.own == nil && s.task.loop.endless {
 		return why
 	}
 	if why := s.due(); why != 0 {
