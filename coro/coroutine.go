@@ -105,8 +105,8 @@ func (c *Coroutine[In, Out]) begin() {
 // Close ends the coroutine: its Yield does not return, its deferred calls run, and it can't
 // prevent that. Close returns when they have returned, with a *PanicError if one of them
 // panicked. (A panic that had a deferred call which then yielded is given up.) One that has not
-// begun never begins. For one that has ended Close does nothing,
-// and for one that runs it returns ErrRunning.
+// begun never begins. For one that has ended Close does nothing, and for one that runs it returns
+// ErrRunning.
 func (c *Coroutine[In, Out]) Close() error {
 	err := c.co.unwind()
 	runtime.KeepAlive(c)

@@ -19,6 +19,7 @@ type Thread struct {
 	lock      *lock
 	waiter    waiter
 	goroutine uint64
+	known     bool // its strand, if it has one, was told of the GIL
 	word      atomic.Uint64
 	gil       *GIL
 	name      string
@@ -41,18 +42,50 @@ func (t *Thread) Holds() bool { return t.lock.holds(&t.waiter) }
 // have the GIL then. A free GIL is taken also if ctx has ended. A thread that has the GIL
 // already panics.
 func (t *Thread) Acquire(ctx context.Context) error {
-	if t.state.CompareAndSwap(0, t.waiter.mine) { // lock.try
+	if t.known && t.state.CompareAndSwap(0, t.waiter.mine) { // lock.try
 		return nil
 	}
 	return t.acquireSlow(ctx)
 }
 
-func (t *Thread) acquireSlow(ctx context.Context) error {
+// TryAcquire takes the GIL if that is free, and reports whether it did. It does not overtake one
+// who has waited for the switch interval. It has no context: see [Thread.Recovered]. A
+// thread that has the GIL already panics.
+func (t *Thread) TryAcquire() bool {
+	if t.state.CompareAndSwap(0, t.waiter.mine) {
+		return true
+	}
+	t.mayAcquire("TryAcquire")
+	return t.lock.overtake(&t.waiter)
+}
+
+// Recovered reports whether the thread has the GIL from one that ended and had not released it, so
+// that what the GIL protects may be half done. It is so until the thread gives it up.
+//
+// What is known to end is a strand: a task of a pool or of a coro.Loop, a thread of brood.Go. If it
+// acquires the GIL by its context, in its own goroutine, and returns without a release, the GIL
+// is taken back, and the outcome names it. A Thread is the strand's by whose context it
+// acquires first. The end of any other goroutine is not seen: neither of one that a strand
+// has started, nor of one that got the GIL by TryAcquire alone.
+func (t *Thread) Recovered() bool { return t.Holds() && t.waiter.recovered }
+
+// mayAcquire panics if the thread is another goroutine's, or has the GIL.
+func (t *Thread) mayAcquire(what string) {
 	if checks && strand.Goroutine() != t.goroutine {
-		t.foreign("Acquire")
+		t.foreign(what)
 	}
 	if t.Holds() {
 		panic(fmt.Sprintf("gil: %v acquires %v, which it has already", t, t.gil))
+	}
+}
+
+func (t *Thread) acquireSlow(ctx context.Context) error {
+	t.mayAcquire("Acquire")
+	if !t.known {
+		t.known = true
+		if s := strand.From(ctx); s != nil && s.Kind != strand.Main { // whose end is the program's
+			strand.Holds(s, keeper{t.gil})
+		}
 	}
 	if t.lock.overtake(&t.waiter) || t.lock.join(&t.waiter) {
 		return nil
@@ -66,6 +99,7 @@ func (t *Thread) Release() {
 	if checks && strand.Goroutine() != t.goroutine {
 		t.foreign("Release")
 	}
+	t.waiter.recovered = false
 	if !t.state.CompareAndSwap(t.waiter.mine, 0) {
 		t.releaseSlow()
 	}
@@ -110,10 +144,10 @@ func (t *Thread) checkSlow(ctx context.Context) error {
 // Py_BEGIN_ALLOW_THREADS and Py_END_ALLOW_THREADS. The GIL is taken back also when f panics or
 // calls runtime.Goexit.
 //
-// An error is that of Acquire: f was called, and the thread does not have the GIL any more. It
-// may return from GIL.Do like that, or Acquire it again with another context. (A
-// thread that panics meanwhile has it or not, as Holds says.) A thread that does not have the
-// GIL panics, before f is called.
+// An error is that of Acquire: f was called, and the thread does not have the GIL any more, so it
+// touches nothing that the GIL protects. It may return from GIL.Do like that, or Acquire it again
+// with another context. (A thread that panics meanwhile has it or not, as Holds says.) A
+// thread that does not have the GIL panics, before f is called.
 func (t *Thread) Unlocked(ctx context.Context, f func()) (err error) {
 	t.Release()
 	defer func() { err = t.Acquire(ctx) }()

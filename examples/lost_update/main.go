@@ -43,9 +43,11 @@ var withdraw = brood.NewFunc("withdraw", func(ctx context.Context, a *Account) (
 	if a.gil != nil {
 		return struct{}{}, a.gil.Do(ctx, "", func(ctx context.Context, t *gil.Thread) error {
 			n := a.number.Load()
-			err := t.Unlocked(ctx, wait) // others run meanwhile
+			if err := t.Unlocked(ctx, wait); err != nil { // others run meanwhile
+				return err // without the lock: the number is not ours
+			}
 			a.number.Store(n - 1)
-			return err
+			return nil
 		})
 	}
 	n := a.number.Load()
