@@ -50,7 +50,8 @@ type Co[In, Out any] struct {
 	state     atomic.Uint32 // a State. Who has made it Running owns the rest
 	closing   bool          // Yield does not return any more
 	exited    bool          // it ended otherwise than by returning
-	locked    bool          // to one thread
+	looked    bool          // whether who has resumed it for the second time is locked as the first one was
+	thread    uintptr       // that it is locked to, by who has begun it; 0: none
 	goroutine uint64
 
 	f     func(co *Co[In, Out], first In) (Out, error)
@@ -77,15 +78,25 @@ func NewFunc[In, Out any](f func(co *Co[In, Out], first In) (Out, error)) *Corou
 // which it was. An error is how it ended: what the function returned, a *PanicError with
 // its stack, or ErrGoexit. For one that has ended before it is ErrDone, and for one that runs
 // ErrRunning.
+//
+// Who resumes it has to be locked to the thread that the first to do so was locked to, as often
+// (runtime.LockOSThread), or to none as that one: otherwise the runtime ends the program. The
+// second Resume, and Close, see that and return ErrThread; it would cost all others too much.
 func (c *Coroutine[In, Out]) Resume(in In) (out Out, err error) {
 	co := c.co
 	if !co.state.CompareAndSwap(uint32(Suspended), uint32(Running)) {
 		return out, co.unfit()
 	}
-	co.in = in
 	if co.next == nil {
 		c.begin()
+	} else if !co.looked {
+		if strand.Locked() != co.thread {
+			co.state.Store(uint32(Suspended))
+			return out, ErrThread
+		}
+		co.looked = true
 	}
+	co.in = in
 	if _, more := co.next(); more && !co.exited {
 		out = co.out
 		co.state.Store(uint32(Suspended))
@@ -98,6 +109,7 @@ func (c *Coroutine[In, Out]) Resume(in In) (out Out, err error) {
 
 // begin makes the runtime's coroutine, which the next switch enters.
 func (c *Coroutine[In, Out]) begin() {
+	c.co.thread = strand.Locked()
 	c.co.next, _ = iter.Pull(c.co.run)
 	runtime.AddCleanup(c, abandon[In, Out], c.co)
 }
@@ -105,8 +117,8 @@ func (c *Coroutine[In, Out]) begin() {
 // Close ends the coroutine: its Yield does not return, its deferred calls run, and it can't
 // prevent that. Close returns when they have returned, with a *PanicError if one of them
 // panicked. (A panic that had a deferred call which then yielded is given up.) One that has not
-// begun never begins. For one that has ended Close does nothing, and for one that runs it returns
-// ErrRunning.
+// begun never begins. For one that has ended Close does nothing, for one that runs it returns
+// ErrRunning, and ErrThread to who is locked to another thread than who began it.
 func (c *Coroutine[In, Out]) Close() error {
 	err := c.co.unwind()
 	runtime.KeepAlive(c)
@@ -128,9 +140,10 @@ func (c *Coroutine[In, Out]) Err() error {
 // Yield suspends the coroutine, and has Resume return out. It returns what the next Resume is
 // given. If the coroutine is closed it does not return: deferred calls run, as after
 // runtime.Goexit. Only the function that was given co calls it, and what that calls, but no
-// deferred call when the coroutine is closed: otherwise it panics.
+// deferred call when the coroutine is closed: otherwise it panics. So does the first one of a
+// coroutine that has locked itself to a thread; after that the runtime ends the program.
 func (co *Co[In, Out]) Yield(out Out) In {
-	if strand.Goroutine() != co.goroutine {
+	if strand.Goroutine() != co.goroutine || !co.looked && strand.Locked() != co.thread {
 		co.misused()
 	}
 	co.out = out
@@ -148,6 +161,9 @@ func (co *Co[In, Out]) Yield(out Out) In {
 func (co *Co[In, Out]) misused() {
 	if co.goroutine == left {
 		panic("coro: Yield in a deferred call while the coroutine is closed: nobody resumes it any more")
+	}
+	if strand.Goroutine() == co.goroutine {
+		panic("coro: Yield by a coroutine that has locked itself to a thread, or let go of it: it has to yield as it was begun")
 	}
 	panic("coro: Yield is called outside of its coroutine: only the function that got the Co may call it, in its own goroutine")
 }
@@ -203,9 +219,10 @@ func (co *Co[In, Out]) exit() {
 // it switches once more, to say so: exit expects the panic, and a switch that nothing is wrong
 // with needs no defer, which would take a twentieth of its time.
 func (co *Co[In, Out]) run(yield func(struct{}) bool) {
-	co.yield, co.goroutine, co.locked = yield, strand.Goroutine(), strand.Locked()
+	co.yield, co.goroutine = yield, strand.Goroutine()
 	returned := false
 	defer func() {
+		letGo(co.thread)
 		if returned {
 			return
 		}
@@ -226,6 +243,14 @@ func (co *Co[In, Out]) run(yield func(struct{}) bool) {
 	returned = true
 }
 
+// letGo ends the locks to a thread of a coroutine that ends and was begun without: the runtime would
+// end the program otherwise.
+func letGo(begun uintptr) {
+	for begun == 0 && strand.Locked() != 0 {
+		runtime.UnlockOSThread()
+	}
+}
+
 // unwind is Close.
 func (co *Co[In, Out]) unwind() error {
 	if !co.state.CompareAndSwap(uint32(Suspended), uint32(Running)) {
@@ -238,6 +263,10 @@ func (co *Co[In, Out]) unwind() error {
 		co.bury()
 		return nil
 	}
+	if strand.Locked() != co.thread {
+		co.state.Store(uint32(Suspended))
+		return ErrThread
+	}
 	co.closing = true
 	co.next()
 	_, err := co.ended()
@@ -248,7 +277,7 @@ func (co *Co[In, Out]) unwind() error {
 // deferred calls may take their time. The runtime would end the program if one that was
 // begun on a locked thread were resumed on another one, so such a one stays.
 func abandon[In, Out any](co *Co[In, Out]) {
-	if State(co.state.Load()) == Suspended && !co.locked {
+	if State(co.state.Load()) == Suspended && co.thread == 0 {
 		go co.unwind()
 	}
 }

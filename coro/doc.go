@@ -41,8 +41,11 @@
 // the resumer is at Co.run.
 //
 // What the runtime does not allow: a coroutine that is begun while its resumer is locked to a
-// thread (runtime.LockOSThread, a call from C) must be resumed and closed on that thread, and
-// one must not yield while it has locked itself. The runtime ends the program otherwise.
+// thread (runtime.LockOSThread, a call from C, or a program that is still being initialised) must be
+// resumed and closed on that thread, and one must not yield while it has locked itself. The
+// runtime ends the program otherwise. That is seen, and an error or a panic, at the
+// first Yield, the second Resume, at Close and at every wait of a task; one that ends
+// is unlocked. To look at each switch would cost a twentieth of its time.
 //
 // # The loop
 //

@@ -15,6 +15,11 @@ var (
 	// ErrRunning: the coroutine runs, or waits for one that it has resumed itself. Only one
 	// that is suspended can be resumed or closed.
 	ErrRunning = errors.New("coro: the coroutine runs: only one that is suspended can be resumed or closed")
+	// ErrThread: a coroutine was begun while its resumer was locked to a thread (by
+	// runtime.LockOSThread, or a call from C), and who resumes or closes it is not locked to that one;
+	// or the other way round. It is as it was, and its turn comes by who is locked as that one
+	// was. Or a task has locked itself to a thread, or let go of it, and then waits.
+	ErrThread = errors.New("coro: to switch here would end the program: who switches has to be locked to the thread that the one who began was locked to (runtime.LockOSThread), or to none as that one")
 	// ErrGoexit: the function ended its goroutine with runtime.Goexit.
 	ErrGoexit = errors.New("coro: the function called runtime.Goexit")
 

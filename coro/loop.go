@@ -60,6 +60,7 @@ type Loop struct {
 	ctx     context.Context // that of Run
 	done    <-chan struct{} // its Done; nil once the tasks were told of its end
 	endless bool            // nothing ends ctx
+	thread  uintptr         // that Run is locked to, and so all tasks are
 	stopped uint32          // why the contexts of all tasks have ended, of ends
 	ready   ring
 	live    tasks // those that have not ended
@@ -175,6 +176,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	l.mu.Unlock()
 	l.ctx, l.done = ctx, ctx.Done()
 	l.endless = l.done == nil
+	l.thread = strand.Locked()
 	l.goroutine.Store(strand.Goroutine())
 	stop := context.AfterFunc(ctx, func() { l.look(nil) }) // also while a task blocks
 	for !l.rounds() {

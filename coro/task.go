@@ -173,6 +173,7 @@ func (t *task) run(yield func(struct{}) bool) {
 	t.loop.running.Store(t.goroutine)
 	returned := false
 	defer func() {
+		letGo(t.loop.thread)
 		if !returned {
 			t.exit(recover())
 		}

@@ -5,11 +5,13 @@ import (
 	"iter"
 	"slices"
 	"time"
+
+	"github.com/brood-go/brood/internal/strand"
 )
 
 // Sleep lets others run until d has passed on the loop's clock; with 0 or less it is Pass. It
 // returns nil, or the error of ctx if that has ended, before or meanwhile; or ErrNoTask or
-// ErrElsewhere if ctx is not the caller's. As everywhere in this package, the task's context
+// ErrElsewhere if ctx is not the caller's; or ErrThread. As everywhere in this package, the task's context
 // within context.WithoutCancel shields: that wait goes on when the task is cancelled.
 func Sleep(ctx context.Context, d time.Duration) error {
 	s, err := caller(ctx)
@@ -40,6 +42,9 @@ func pass(ctx context.Context, s *scope) error {
 		return err
 	}
 	t := s.task
+	if strand.Locked() != t.loop.thread {
+		return ErrThread
+	}
 	t.loop.ready.push(t)
 	t.yield(struct{}{})
 	return ctx.Err()
@@ -53,6 +58,9 @@ func wait(ctx context.Context, s *scope, on waitable) error {
 	}
 	t := s.task
 	l, turn := t.loop, t.waits
+	if strand.Locked() != l.thread {
+		return ErrThread
+	}
 	t.with = ctx
 	switch {
 	case outside(ctx, s):

@@ -2,6 +2,8 @@ package strand
 
 import (
 	"runtime"
+	"runtime/debug"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -37,12 +39,40 @@ func TestLocked(t *testing.T) {
 				runtime.LockOSThread()
 				defer runtime.UnlockOSThread()
 			}
-			if l, p := Locked(), printedLocked(); l != p || l != (i%4 > 0) {
+			if l, p := Locked() != 0, printedLocked() != 0; l != p || l != (i%4 > 0) {
 				t.Errorf("locked %d times: Locked is %v, its stack trace says %v", i%4, l, p)
 			}
 		})
 	}
 	wg.Wait()
+}
+
+// The first line of a stack trace may be long.
+func TestPrintedLockedInLongLine(t *testing.T) {
+	debug.SetTraceback("system") // it has addresses in it then
+	defer debug.SetTraceback("single")
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var buf [300]byte
+	line, _, _ := strings.Cut(string(buf[:runtime.Stack(buf[:], false)]), "\n")
+	if printedLocked() == 0 {
+		t.Errorf("not seen in %q, of %d bytes", line, len(line))
+	}
+}
+
+// Goroutines that are locked to two threads do not look the same.
+func TestLockedTo(t *testing.T) {
+	other := make(chan uintptr)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		other <- Locked()
+	}()
+	if me := Locked(); me == <-other && me != 1 { // 1 is all that a stack trace says
+		t.Errorf("both are locked to %x", me)
+	}
 }
 
 func BenchmarkLocked(b *testing.B) {
