@@ -50,9 +50,10 @@ type Co[In, Out any] struct {
 	state     atomic.Uint32 // a State. Who has made it Running owns the rest
 	closing   bool          // Yield does not return any more
 	exited    bool          // it ended otherwise than by returning
-	looked    bool          // whether who has resumed it for the second time is locked as the first one was
+	looked    bool          // it was resumed twice, each time by who was locked to the same thread
 	thread    uintptr       // that it is locked to, by who has begun it; 0: none
-	goroutine uint64
+	mine      uint64        // its goroutine
+	goroutine uint64        // the same, from the first Yield on and until it is closed
 
 	f     func(co *Co[In, Out], first In) (Out, error)
 	next  func() (struct{}, bool) // nil before the first Resume
@@ -87,14 +88,10 @@ func (c *Coroutine[In, Out]) Resume(in In) (out Out, err error) {
 	if !co.state.CompareAndSwap(uint32(Suspended), uint32(Running)) {
 		return out, co.unfit()
 	}
-	if co.next == nil {
-		c.begin()
-	} else if !co.looked {
-		if strand.Locked() != co.thread {
-			co.state.Store(uint32(Suspended))
-			return out, ErrThread
+	if !co.looked {
+		if err := c.look(); err != nil {
+			return out, err
 		}
-		co.looked = true
 	}
 	co.in = in
 	if _, more := co.next(); more && !co.exited {
@@ -105,6 +102,22 @@ func (c *Coroutine[In, Out]) Resume(in In) (out Out, err error) {
 	}
 	runtime.KeepAlive(c) // it is not dropped as long as somebody is in here
 	return out, err
+}
+
+// look is the part of the first two calls of Resume that the others need not do: the first one begins,
+// and the second one looks whether it is locked to the same thread.
+func (c *Coroutine[In, Out]) look() error {
+	co := c.co
+	if co.next == nil {
+		c.begin()
+		return nil
+	}
+	if strand.Locked() != co.thread {
+		co.state.Store(uint32(Suspended))
+		return ErrThread
+	}
+	co.looked = true
+	return nil
 }
 
 // begin makes the runtime's coroutine, which the next switch enters.
@@ -143,8 +156,8 @@ func (c *Coroutine[In, Out]) Err() error {
 // deferred call when the coroutine is closed: otherwise it panics. So does the first one of a
 // coroutine that has locked itself to a thread; after that the runtime ends the program.
 func (co *Co[In, Out]) Yield(out Out) In {
-	if strand.Goroutine() != co.goroutine || !co.looked && strand.Locked() != co.thread {
-		co.misused()
+	if strand.Goroutine() != co.goroutine {
+		co.mayYield()
 	}
 	co.out = out
 	co.yield(struct{}{})
@@ -157,15 +170,18 @@ func (co *Co[In, Out]) Yield(out Out) In {
 	return in
 }
 
-// misused panics because Yield may not be called here.
-func (co *Co[In, Out]) misused() {
-	if co.goroutine == left {
+// mayYield is what the first Yield looks at, and one that is misused. It panics if Yield may not
+// be called here.
+func (co *Co[In, Out]) mayYield() {
+	switch {
+	case strand.Goroutine() != co.mine:
+		panic("coro: Yield is called outside of its coroutine: only the function that got the Co may call it, in its own goroutine")
+	case co.closing:
 		panic("coro: Yield in a deferred call while the coroutine is closed: nobody resumes it any more")
-	}
-	if strand.Goroutine() == co.goroutine {
+	case strand.Locked() != co.thread:
 		panic("coro: Yield by a coroutine that has locked itself to a thread, or let go of it: it has to yield as it was begun")
 	}
-	panic("coro: Yield is called outside of its coroutine: only the function that got the Co may call it, in its own goroutine")
+	co.goroutine = co.mine
 }
 
 // left is no goroutine.
@@ -219,7 +235,7 @@ func (co *Co[In, Out]) exit() {
 // it switches once more, to say so: exit expects the panic, and a switch that nothing is wrong
 // with needs no defer, which would take a twentieth of its time.
 func (co *Co[In, Out]) run(yield func(struct{}) bool) {
-	co.yield, co.goroutine = yield, strand.Goroutine()
+	co.yield, co.mine = yield, strand.Goroutine()
 	returned := false
 	defer func() {
 		letGo(co.thread)
