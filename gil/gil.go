@@ -106,7 +106,7 @@ func (g *GIL) start(d time.Duration) {
 // taken back otherwise.
 func (g *GIL) Attach(name string) *Thread {
 	g.prepare()
-	t := &Thread{gil: g, lock: &g.lock, state: g.lock.state.Pointer(), name: name, goroutine: strand.Goroutine()}
+	t := &Thread{gil: g, lock: &g.lock, state: unknown, name: name, goroutine: strand.Goroutine()}
 	t.waiter.mine, t.waiter.word = owned(t.goroutine), cell.At(&t.word)
 	return t
 }

@@ -304,6 +304,8 @@ func TestTryAcquire(t *testing.T) {
 	if !th.TryAcquire() || !th.Holds() || th.Recovered() {
 		t.Error("a free GIL is not taken")
 	}
+	must(t, th.Check(t.Context())) // one that has never called Acquire
+	must(t, th.Unlocked(t.Context(), func() {}))
 	want := `gil: thread "t" acquires GIL "mine", which it has already`
 	if got := panics(t, func() { th.TryAcquire() }); got != want {
 		t.Errorf("%q, want %q", got, want)

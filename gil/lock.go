@@ -107,8 +107,8 @@ type waiter struct {
 	word       cell.Word
 	prev, next *waiter
 	ticket     uint64 // which one to join it was, when it last did
-	recovered  bool   // the owner before has ended without a release; written with the lock by who hands it over
-	looks      uint   // safe points at which it saw waiters
+	recovered  bool   // it has the lock from an owner that ended without a release; written by who hands it over
+	looks      uint32 // safe points at which it saw waiters
 }
 
 const (

@@ -15,15 +15,22 @@ import (
 // that is seen: on amd64 and arm64 in every Release and Unlocked, and wherever it would wait;
 // elsewhere, where a goroutine's number is dear, when two wait at once.
 type Thread struct {
-	state     *atomic.Uint64 // the lock's state, bare, so that what is fast can be inlined
+	state     *atomic.Uint64 // the lock's state, bare, so that what is fast can be inlined; unknown at first
 	lock      *lock
 	waiter    waiter
 	goroutine uint64
-	known     bool // its strand, if it has one, was told of the GIL
 	word      atomic.Uint64
 	gil       *GIL
 	name      string
 }
+
+// unknown is the state that a Thread sees until it has acquired with a context, whose strand is then
+// told of the GIL: it is nobody's and not free, so that all that is fast fails.
+var unknown = func() *atomic.Uint64 {
+	word := new(atomic.Uint64)
+	word.Store(flags)
+	return word
+}()
 
 // checks says that a goroutine's number costs next to nothing.
 const checks = runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64"
@@ -42,7 +49,7 @@ func (t *Thread) Holds() bool { return t.lock.holds(&t.waiter) }
 // have the GIL then. A free GIL is taken also if ctx has ended. A thread that has the GIL
 // already panics.
 func (t *Thread) Acquire(ctx context.Context) error {
-	if t.known && t.state.CompareAndSwap(0, t.waiter.mine) { // lock.try
+	if t.state.CompareAndSwap(0, t.waiter.mine) { // lock.try
 		return nil
 	}
 	return t.acquireSlow(ctx)
@@ -81,8 +88,8 @@ func (t *Thread) mayAcquire(what string) {
 
 func (t *Thread) acquireSlow(ctx context.Context) error {
 	t.mayAcquire("Acquire")
-	if !t.known {
-		t.known = true
+	if t.state == unknown {
+		t.state = t.lock.state.Pointer()
 		if s := strand.From(ctx); s != nil && s.Kind != strand.Main { // whose end is the program's
 			strand.Holds(s, keeper{t.gil})
 		}
@@ -126,7 +133,8 @@ func (t *Thread) Check(ctx context.Context) error {
 }
 
 func (t *Thread) checkSlow(ctx context.Context) error {
-	if s := t.state.Load(); owner(s) == t.goroutine && t.lock.patient(&t.waiter, s) {
+	s := t.lock.state.Load()
+	if s == t.waiter.mine || owner(s) == t.goroutine && t.lock.patient(&t.waiter, s) {
 		return nil
 	}
 	if checks && strand.Goroutine() != t.goroutine {
