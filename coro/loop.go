@@ -98,8 +98,8 @@ func NewLoop(o Options) *Loop {
 
 // Go adds a task that nobody need ask for its error: if f fails, which a panic is too, the
 // contexts of all tasks end, and Run returns the error when they have. To have been
-// cancelled by Task.Cancel is no failure. The task's turn comes when the caller, if that is a task,
-// waits.
+// cancelled by Task.Cancel is no failure, if that is all that its error says. The task's turn
+// comes when the caller, if that is a task, waits.
 func (l *Loop) Go(name string, f func(ctx context.Context) error) *Task[struct{}] {
 	t := newTask(l, name, func(ctx context.Context) (struct{}, error) { return struct{}{}, f(ctx) })
 	t.t.supervised = true

@@ -100,10 +100,14 @@ func TestLocksItself(t *testing.T) {
 // The same for tasks. A loop may run on a locked thread, and then all of it does.
 func TestTaskLocksItself(t *testing.T) {
 	l := NewLoop(Options{Clock: Virtual})
+	sleeper := Start(l, "sleeper", func(ctx context.Context) (int, error) { return 0, Sleep(ctx, time.Hour) })
 	for _, wait := range []func(ctx context.Context) error{
 		Pass,
 		func(ctx context.Context) error { return Sleep(ctx, time.Second) },
 		func(ctx context.Context) error { _, err := NewQueue[int](1).Get(ctx); return err },
+		func(ctx context.Context) error { _, err := Gather(ctx, sleeper); return err },
+		func(ctx context.Context) error { _, err := Await(ctx, sleeper); return err },
+		func(ctx context.Context) error { _, err := Await(ctx, pending{}); return err },
 	} {
 		l.Go("task", func(ctx context.Context) error {
 			if err := Sleep(ctx, time.Second); err != nil { // as it was begun
