@@ -2,8 +2,6 @@ package strand
 
 import (
 	"runtime"
-	"runtime/debug"
-	"strings"
 	"sync"
 	"testing"
 )
@@ -45,19 +43,6 @@ func TestLocked(t *testing.T) {
 		})
 	}
 	wg.Wait()
-}
-
-// The first line of a stack trace may be long.
-func TestPrintedLockedInLongLine(t *testing.T) {
-	debug.SetTraceback("system") // it has addresses in it then
-	defer debug.SetTraceback("single")
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var buf [300]byte
-	line, _, _ := strings.Cut(string(buf[:runtime.Stack(buf[:], false)]), "\n")
-	if printedLocked() == 0 {
-		t.Errorf("not seen in %q, of %d bytes", line, len(line))
-	}
 }
 
 // Goroutines that are locked to two threads do not look the same.
