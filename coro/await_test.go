@@ -187,8 +187,8 @@ func TestAwaitWithoutGoroutines(t *testing.T) {
 	if err := run(t, l); err != io.EOF {
 		t.Error(err)
 	}
-	if n := len(foreign.t.hooks); n != 0 {
-		t.Errorf("%d registrations are left", n)
+	if foreign.t.hooks != (hooks{}) {
+		t.Error("registrations are left")
 	}
 	if err := other.Run(context.Background()); err != nil {
 		t.Error(err)
@@ -235,6 +235,74 @@ func TestCircle(t *testing.T) {
 	runs(t, l)
 	if told != 1 {
 		t.Errorf("%d were told", told)
+	}
+}
+
+// A circle through those who gather is found while others live: by the one that closes it, whether
+// that awaits or gathers.
+func TestCircleOfGatherers(t *testing.T) {
+	for _, gathers := range []bool{true, false} {
+		l := NewLoop(Options{Clock: Virtual})
+		sleeper := Start(l, "sleeper", func(ctx context.Context) (int, error) { return 0, Sleep(ctx, time.Hour) })
+		var a, b, c *Task[int]
+		a = Start(l, "a", func(ctx context.Context) (int, error) { _, err := Gather(ctx, sleeper, b); return 1, err })
+		b = Start(l, "b", func(ctx context.Context) (int, error) { n, err := Await(ctx, c); return n, err })
+		c = Start(l, "c", func(ctx context.Context) (n int, err error) {
+			if gathers {
+				_, err = Gather(ctx, sleeper, a)
+			} else {
+				_, err = Await(ctx, a)
+			}
+			if want := `coro: deadlock: task "c" waits for task "a", task "a" waits for task "b", task "b" waits for task "c"`; err == nil || err.Error() != want {
+				t.Errorf("error %v", err)
+			}
+			if l.Now() != epoch {
+				t.Errorf("it was found at %v", l.Now())
+			}
+			return 3, nil
+		})
+		l.Go("asker", func(ctx context.Context) error { _, err := Await(ctx, a); return err })
+		runs(t, l)
+	}
+}
+
+// Many tasks may each await the one before, or the one after.
+func TestLongRows(t *testing.T) {
+	n := 20_000
+	if long {
+		n = 100_000
+	} else if raceDetector {
+		n = 5_000
+	}
+	for _, seed := range []uint64{0, 1} {
+		l := NewLoop(Options{Clock: Virtual, Seed: seed})
+		all := make([]*Task[int], n)
+		row := func(i, other int) *Task[int] {
+			return Start(l, "row", func(ctx context.Context) (int, error) {
+				if other < 0 || other >= n {
+					return 1, Sleep(ctx, time.Hour)
+				}
+				m, err := Await(ctx, all[other])
+				return m + 1, err
+			})
+		}
+		for _, step := range []int{-1, 1} {
+			for i := range all {
+				all[i] = row(i, i+step)
+			}
+			last := all[map[int]int{-1: n - 1, 1: 0}[step]]
+			l.Go("asker", func(ctx context.Context) error {
+				if m, err := Await(ctx, last); m != n || err != nil {
+					t.Errorf("the row is %d long, %v", m, err)
+				}
+				return nil
+			})
+			if step == -1 {
+				runs(t, l)
+				l = NewLoop(Options{Clock: Virtual, Seed: seed})
+			}
+		}
+		runs(t, l)
 	}
 }
 

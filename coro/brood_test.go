@@ -123,3 +123,30 @@ func TestAfterDone(t *testing.T) {
 		t.Errorf("called: %v", said)
 	}
 }
+
+// A wait for a lock that holds up the whole loop ends with its context all the same.
+func TestBlockingWaitEnds(t *testing.T) {
+	space := share.Local()
+	defer space.Close()
+	lock, err := space.Lock("held elsewhere")
+	if err != nil {
+		t.Fatal(err)
+	}
+	guard, err := lock.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer guard.Release()
+	l := coro.NewLoop(coro.Options{})
+	l.Go("waits", func(ctx context.Context) error {
+		ctx, cancel := coro.WithTimeout(ctx, time.Millisecond)
+		defer cancel()
+		if _, err := lock.Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Acquire: %v", err)
+		}
+		return nil
+	})
+	if err := l.Run(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

@@ -50,8 +50,10 @@ type Co[In, Out any] struct {
 	state     atomic.Uint32 // a State. Who has made it Running owns the rest
 	closing   bool          // Yield does not return any more
 	exited    bool          // it ended otherwise than by returning
-	locked    bool          // to one thread
-	goroutine uint64
+	looked    bool          // it was resumed twice, each time by who was locked to the same thread
+	thread    uintptr       // that it is locked to, by who has begun it; 0: none
+	mine      uint64        // its goroutine
+	goroutine uint64        // the same, from the first Yield on and until it is closed
 
 	f     func(co *Co[In, Out], first In) (Out, error)
 	next  func() (struct{}, bool) // nil before the first Resume
@@ -77,15 +79,21 @@ func NewFunc[In, Out any](f func(co *Co[In, Out], first In) (Out, error)) *Corou
 // which it was. An error is how it ended: what the function returned, a *PanicError with
 // its stack, or ErrGoexit. For one that has ended before it is ErrDone, and for one that runs
 // ErrRunning.
+//
+// Who resumes it has to be locked to the thread that the first to do so was locked to, as often
+// (runtime.LockOSThread), or to none as that one: otherwise the runtime ends the program. The
+// second Resume, and Close, see that and return ErrThread; it would cost all others too much.
 func (c *Coroutine[In, Out]) Resume(in In) (out Out, err error) {
 	co := c.co
 	if !co.state.CompareAndSwap(uint32(Suspended), uint32(Running)) {
 		return out, co.unfit()
 	}
-	co.in = in
-	if co.next == nil {
-		c.begin()
+	if !co.looked {
+		if err := c.look(); err != nil {
+			return out, err
+		}
 	}
+	co.in = in
 	if _, more := co.next(); more && !co.exited {
 		out = co.out
 		co.state.Store(uint32(Suspended))
@@ -96,16 +104,34 @@ func (c *Coroutine[In, Out]) Resume(in In) (out Out, err error) {
 	return out, err
 }
 
+// look is the part of the first two calls of Resume that the others need not do: the first one begins,
+// and the second one looks whether it is locked to the same thread.
+func (c *Coroutine[In, Out]) look() error {
+	co := c.co
+	if co.next == nil {
+		c.begin()
+		return nil
+	}
+	if strand.Locked() != co.thread {
+		co.state.Store(uint32(Suspended))
+		return ErrThread
+	}
+	co.looked = true
+	return nil
+}
+
 // begin makes the runtime's coroutine, which the next switch enters.
 func (c *Coroutine[In, Out]) begin() {
+	c.co.thread = strand.Locked()
 	c.co.next, _ = iter.Pull(c.co.run)
 	runtime.AddCleanup(c, abandon[In, Out], c.co)
 }
 
 // Close ends the coroutine: its Yield does not return, its deferred calls run, and it can't
 // prevent that. Close returns when they have returned, with a *PanicError if one of them
-// panicked. One that has not begun never begins. For one that has ended Close does nothing,
-// and for one that runs it returns ErrRunning.
+// panicked. (A panic that had a deferred call which then yielded is given up.) One that has not
+// begun never begins. For one that has ended Close does nothing, for one that runs it returns
+// ErrRunning, and ErrThread to who is locked to another thread than who began it.
 func (c *Coroutine[In, Out]) Close() error {
 	err := c.co.unwind()
 	runtime.KeepAlive(c)
@@ -127,10 +153,11 @@ func (c *Coroutine[In, Out]) Err() error {
 // Yield suspends the coroutine, and has Resume return out. It returns what the next Resume is
 // given. If the coroutine is closed it does not return: deferred calls run, as after
 // runtime.Goexit. Only the function that was given co calls it, and what that calls, but no
-// deferred call when the coroutine is closed: otherwise it panics.
+// deferred call when the coroutine is closed: otherwise it panics. So does the first one of a
+// coroutine that has locked itself to a thread; after that the runtime ends the program.
 func (co *Co[In, Out]) Yield(out Out) In {
 	if strand.Goroutine() != co.goroutine {
-		co.misused()
+		co.mayYield()
 	}
 	co.out = out
 	co.yield(struct{}{})
@@ -143,12 +170,18 @@ func (co *Co[In, Out]) Yield(out Out) In {
 	return in
 }
 
-// misused panics because Yield may not be called here.
-func (co *Co[In, Out]) misused() {
-	if co.goroutine == left {
+// mayYield is what the first Yield looks at, and one that is misused. It panics if Yield may not
+// be called here.
+func (co *Co[In, Out]) mayYield() {
+	switch {
+	case strand.Goroutine() != co.mine:
+		panic("coro: Yield is called outside of its coroutine: only the function that got the Co may call it, in its own goroutine")
+	case co.closing:
 		panic("coro: Yield in a deferred call while the coroutine is closed: nobody resumes it any more")
+	case strand.Locked() != co.thread:
+		panic("coro: Yield by a coroutine that has locked itself to a thread, or let go of it: it has to yield as it was begun")
 	}
-	panic("coro: Yield is called outside of its coroutine: only the function that got the Co may call it, in its own goroutine")
+	co.goroutine = co.mine
 }
 
 // left is no goroutine.
@@ -173,11 +206,20 @@ func (co *Co[In, Out]) ended() (Out, error) {
 	if co.exited {
 		co.exit()
 	}
-	out := co.out
+	out, err := co.out, co.err
 	var none Out
 	co.out = none
+	if err == errExhausted {
+		co.err, err = nil, ErrDone
+	}
+	co.bury()
+	return out, err
+}
+
+// bury lets go of what a coroutine that has ended needs no more, and says that it has.
+func (co *Co[In, Out]) bury() {
+	co.f, co.next, co.yield = nil, nil, nil
 	co.state.Store(uint32(Done))
-	return out, co.err
 }
 
 // exit lets a coroutine go that did not return.
@@ -193,9 +235,10 @@ func (co *Co[In, Out]) exit() {
 // it switches once more, to say so: exit expects the panic, and a switch that nothing is wrong
 // with needs no defer, which would take a twentieth of its time.
 func (co *Co[In, Out]) run(yield func(struct{}) bool) {
-	co.yield, co.goroutine, co.locked = yield, strand.Goroutine(), strand.Locked()
+	co.yield, co.mine = yield, strand.Goroutine()
 	returned := false
 	defer func() {
+		letGo(co.thread)
 		if returned {
 			return
 		}
@@ -216,6 +259,14 @@ func (co *Co[In, Out]) run(yield func(struct{}) bool) {
 	returned = true
 }
 
+// letGo ends the locks to a thread of a coroutine that ends and was begun without: the runtime would
+// end the program otherwise.
+func letGo(begun uintptr) {
+	for begun == 0 && strand.Locked() != 0 {
+		runtime.UnlockOSThread()
+	}
+}
+
 // unwind is Close.
 func (co *Co[In, Out]) unwind() error {
 	if !co.state.CompareAndSwap(uint32(Suspended), uint32(Running)) {
@@ -225,8 +276,12 @@ func (co *Co[In, Out]) unwind() error {
 		return nil
 	}
 	if co.next == nil {
-		co.state.Store(uint32(Done))
+		co.bury()
 		return nil
+	}
+	if strand.Locked() != co.thread {
+		co.state.Store(uint32(Suspended))
+		return ErrThread
 	}
 	co.closing = true
 	co.next()
@@ -238,7 +293,7 @@ func (co *Co[In, Out]) unwind() error {
 // deferred calls may take their time. The runtime would end the program if one that was
 // begun on a locked thread were resumed on another one, so such a one stays.
 func abandon[In, Out any](co *Co[In, Out]) {
-	if State(co.state.Load()) == Suspended && !co.locked {
+	if State(co.state.Load()) == Suspended && co.thread == 0 {
 		go co.unwind()
 	}
 }

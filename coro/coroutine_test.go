@@ -132,12 +132,39 @@ func TestClose(t *testing.T) {
 	}
 }
 
+// One that panics may yield in a deferred call, and be closed there: the close takes the place of the
+// panic, as runtime.Goexit does.
+func TestCloseInPanic(t *testing.T) {
+	last := false
+	c := New(func(co *Co[int, int], _ int) int {
+		defer func() { last = true }()
+		defer co.Yield(2)
+		panic("alas")
+	})
+	if out, err := c.Resume(0); out != 2 || err != nil || c.State() != Suspended {
+		t.Fatal(out, err, c.State())
+	}
+	if err := c.Close(); err != nil || !last || c.State() != Done || c.Err() != nil {
+		t.Errorf("Close: %v, Err: %v, %v, all deferred calls: %v", err, c.Err(), c.State(), last)
+	}
+	if co := c.co; co.f != nil || co.next != nil || co.yield != nil {
+		t.Error("it keeps what it needs no more")
+	}
+}
+
 // What a deferred call does while the coroutine is closed, Close returns.
 func TestCloseFails(t *testing.T) {
 	for name, f := range map[string]func(co *Co[int, int]){
 		"alas":                   func(*Co[int, int]) { panic("alas") },
 		"Yield in a deferred":    func(co *Co[int, int]) { co.Yield(2) },
 		"nobody resumes it any ": func(co *Co[int, int]) { defer co.Yield(3); co.Yield(2) },
+		"in a panic": func(co *Co[int, int]) {
+			defer func() {
+				defer func() { panic(fmt.Sprint("in a panic: ", recover())) }()
+				co.Yield(2)
+			}()
+			panic("first")
+		},
 	} {
 		last := false
 		c := New(func(co *Co[int, int], _ int) int {
@@ -289,8 +316,8 @@ func TestDroppedOnLockedThread(t *testing.T) {
 	defer runtime.UnlockOSThread()
 	c := New(func(co *Co[int, int], in int) int { return co.Yield(in) })
 	co := c.co
-	if _, err := c.Resume(0); err != nil || !co.locked {
-		t.Fatal(err, "locked:", co.locked)
+	if _, err := c.Resume(0); err != nil || co.thread == 0 {
+		t.Fatal(err, "thread:", co.thread)
 	}
 	c = nil
 	for range 5 {

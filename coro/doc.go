@@ -41,8 +41,11 @@
 // the resumer is at Co.run.
 //
 // What the runtime does not allow: a coroutine that is begun while its resumer is locked to a
-// thread (runtime.LockOSThread, a call from C) must be resumed and closed on that thread, and
-// one must not yield while it has locked itself. The runtime ends the program otherwise.
+// thread (runtime.LockOSThread, a call from C, or a program that is still being initialised) must be
+// resumed and closed on that thread, and one must not yield while it has locked itself. The
+// runtime ends the program otherwise. That is seen, and an error or a panic, at the
+// first Yield, the second Resume, at Close and at every wait of a task; one that ends
+// is unlocked. To look at each switch would cost a twentieth of its time.
 //
 // # The loop
 //
@@ -66,6 +69,22 @@
 // a tree, and the end of one wakes the task that waits there at once. One that is derived by
 // package context is right, too, but its end comes by another goroutine, as something outside.
 //
+// # What blocks
+//
+// A task that computes for long, or waits otherwise than by this package, holds up the whole loop.
+// Its context ends all the same when that of Run does, when another goroutine cancels it, or when
+// a timeout passes by the real clock: Err and Done say so while nobody runs the loop, and so
+// whatever the task has called with its context, such as share.Lock.Acquire or a dialer,
+// returns. (Virtual time does not pass meanwhile, and is told to nobody: a context's Deadline
+// is by the real clock, or that of Run's context.)
+//
+// Never hold a lock, of package share or any other, over a wait of the loop: a task that
+// blocks because it wants that lock keeps the loop from ever coming to the one that has it, and
+// nothing but the end of a context ends that. For what shall hold beyond a wait there is Queue.
+// Nor does the table in which package brood and package share find circles know of tasks
+// that Await: one that has such a lock, and awaits a future of whoever wants it, waits until
+// its context ends.
+//
 // # Errors
 //
 // A loop is a task group, after asyncio.TaskGroup and errgroup: the first task of Go that fails
@@ -84,8 +103,8 @@
 //
 // With a virtual clock nothing comes from outside (as long as nothing outside is awaited), so the
 // order of all events is that of the ready queue: first in, first out, with seed 0; with any
-// other seed each turn is given by chance, by math/rand/v2's PCG, whose numbers are the same in
-// every version of Go. Timers of one time fire in the order in which they were set. What a
+// other seed each turn is given by chance, by the numbers of math/rand/v2's PCG, which are the same in
+// every version of Go, and nothing else of that package. Timers of one time fire in the order in which they were set. What a
 // task then sees depends on the seed and the program alone, if that does not itself draw on
 // chance, on time.Now or on the order of a map. The clock jumps as that of Python's trio does
 // (MockClock with autojump), and the seeds are the idea of its unpredictable scheduling,

@@ -1,8 +1,10 @@
 package coro
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -13,6 +15,11 @@ var (
 	// ErrRunning: the coroutine runs, or waits for one that it has resumed itself. Only one
 	// that is suspended can be resumed or closed.
 	ErrRunning = errors.New("coro: the coroutine runs: only one that is suspended can be resumed or closed")
+	// ErrThread: a coroutine was begun while its resumer was locked to a thread (by
+	// runtime.LockOSThread, or a call from C), and who resumes or closes it is not locked to that one;
+	// or the other way round. It is as it was, and its turn comes by who is locked as that one
+	// was. Or a task has locked itself to a thread, or let go of it, and then waits.
+	ErrThread = errors.New("coro: to switch here would end the program: who switches has to be locked to the thread that the one who began was locked to (runtime.LockOSThread), or to none as that one")
 	// ErrGoexit: the function ended its goroutine with runtime.Goexit.
 	ErrGoexit = errors.New("coro: the function called runtime.Goexit")
 
@@ -21,7 +28,9 @@ var (
 	// ErrElsewhere: the context is that of a task, and the caller is not that task. It may be
 	// another task, a goroutine that the task has started, or a coroutine that it has resumed.
 	ErrElsewhere = errors.New("coro: the context is that of a task which is not the caller: a task waits by itself, with its own context")
-	// ErrBlocks: a task called Task.Result of a task of its own loop that has not ended.
+	// ErrBlocks: a task called Task.Result of a task of its own loop that has not ended. It is
+	// seen where the task itself calls that, but not in a coroutine that it has resumed, nor in
+	// a task of a loop that it runs: there Result waits until its context ends.
 	ErrBlocks = errors.New("coro: to wait here would stop the whole loop: use Await")
 	// ErrEnded: the loop has been run, and takes no more tasks.
 	ErrEnded = errors.New("coro: the loop has been run: make a new one")
@@ -77,6 +86,41 @@ func (e *HeldError) Error() string {
 
 // Unwrap is what the function returned.
 func (e *HeldError) Unwrap() error { return e.Err }
+
+// isContextError reports whether an error that wraps nothing says that a context has ended.
+func isContextError(leaf error) bool {
+	return errors.Is(leaf, context.Canceled) || errors.Is(leaf, context.DeadlineExceeded)
+}
+
+// only reports whether all that err is made of is known: itself, or each leaf of what it wraps and
+// joins. A panic, and what was held, is news whatever it wraps, and so is an error whose
+// methods panic.
+func only(err error, known func(err error, leaf bool) bool) (yes bool) {
+	defer func() {
+		if recover() != nil {
+			yes = false
+		}
+	}()
+	return onlyKnown(err, known)
+}
+
+func onlyKnown(err error, known func(err error, leaf bool) bool) bool {
+	if known(err, false) {
+		return true
+	}
+	switch e := err.(type) {
+	case *PanicError, *HeldError:
+		return false
+	case interface{ Unwrap() error }:
+		if in := e.Unwrap(); in != nil {
+			return onlyKnown(in, known)
+		}
+	case interface{ Unwrap() []error }:
+		all := e.Unwrap()
+		return len(all) > 0 && !slices.ContainsFunc(all, func(err error) bool { return err != nil && !onlyKnown(err, known) })
+	}
+	return known(err, true)
+}
 
 // DeadlockError is a wait that nothing could ever end: all tasks of the loop wait, and there is
 // no timer and no future outside for which any of them does; or some tasks await each other

@@ -3,6 +3,8 @@ package coro
 import (
 	"context"
 	"fmt"
+
+	"github.com/brood-go/brood/internal/strand"
 )
 
 // gathering is a Gather.
@@ -62,6 +64,9 @@ func Gather[T any](ctx context.Context, tasks ...*Task[T]) ([]T, error) {
 	s, err := caller(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if strand.Locked() != s.task.loop.thread {
+		return nil, ErrThread // before anything is cancelled: it could not wait for that
 	}
 	g := &gathering{loop: s.task.loop, waits: s.task}
 	for _, t := range tasks {

@@ -1,6 +1,9 @@
 package coro
 
-import "iter"
+import (
+	"errors"
+	"iter"
+)
 
 // All is an iterator over what the coroutine yields; each Resume gets in. What the function
 // returns is not among it. An error comes last, with nothing beside it. When the loop is left
@@ -9,9 +12,10 @@ func (c *Coroutine[In, Out]) All(in In) iter.Seq2[Out, error] {
 	return func(yield func(Out, error) bool) {
 		defer c.Close()
 		for {
+			over := c.State() == Done
 			out, err := c.Resume(in)
 			switch {
-			case err == ErrDone:
+			case err == ErrDone && (over || c.Err() == nil): // and not one that the function returned
 				return
 			case err != nil:
 				yield(out, err)
@@ -30,9 +34,13 @@ func FromSeq[T any](seq iter.Seq[T]) *Coroutine[struct{}, T] {
 		for v := range seq {
 			co.Yield(v)
 		}
-		return none, ErrDone
+		return none, errExhausted
 	})
 }
+
+// errExhausted is how the function of FromSeq says that it has ended without a value. Resume turns
+// it into ErrDone; an ErrDone that comes from inside is an error like any (Python: PEP 479).
+var errExhausted = errors.New("coro: the iterator has ended")
 
 // Generate makes an iterator of a function that yields, each time it is ranged over anew. It is
 // for functions that yield from far within, as a recursive one: yield has no result that must

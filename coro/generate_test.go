@@ -142,6 +142,41 @@ func TestAll(t *testing.T) {
 	}
 }
 
+// An ErrDone that comes from inside is an error like any other: it does not look like the end.
+func TestErrDoneFromInside(t *testing.T) {
+	inner := FromSeq(slices.Values([]int{1}))
+	for range inner.All(struct{}{}) {
+	}
+	fails := func() *Coroutine[int, int] {
+		return NewFunc(func(co *Co[int, int], _ int) (int, error) {
+			co.Yield(1)
+			return inner.Resume(struct{}{}) // by mistake: it has ended
+		})
+	}
+	var errs []error
+	for _, err := range fails().All(0) {
+		errs = append(errs, err)
+	}
+	if !slices.Equal(errs, []error{nil, ErrDone}) {
+		t.Errorf("errors: %v", errs)
+	}
+	c := fails()
+	for range 2 {
+		if _, err := c.Resume(0); err != nil && err != ErrDone {
+			t.Error(err)
+		}
+	}
+	if c.Err() != ErrDone {
+		t.Errorf("Err: %v", c.Err())
+	}
+	for v, err := range c.All(0) { // of one that had ended before there is nothing to say
+		t.Error(v, err)
+	}
+	if inner.Err() != nil || inner.State() != Done {
+		t.Errorf("the iterator's end is the error %v", inner.Err())
+	}
+}
+
 func TestFromSeq(t *testing.T) {
 	c := FromSeq(slices.Values([]string{"a", "b"}))
 	for _, want := range []string{"a", "b"} {

@@ -1,6 +1,9 @@
 package coro
 
-import "math/rand/v2"
+import (
+	"math/bits"
+	"math/rand/v2"
+)
 
 // ring is a queue of tasks that are ready.
 type ring struct {
@@ -17,11 +20,18 @@ func (r *ring) push(t *task) {
 	r.n++
 }
 
+// pick is one of n numbers from 0 on, all as likely but for one part in 2⁶⁴/n. It is no method of
+// package rand, since only PCG's own numbers are the same in every version of Go.
+func pick(chance *rand.PCG, n int) int {
+	hi, _ := bits.Mul64(chance.Uint64(), uint64(n))
+	return int(hi)
+}
+
 // pop takes the first one out, or any one by chance.
-func (r *ring) pop(chance *rand.Rand) *task {
+func (r *ring) pop(chance *rand.PCG) *task {
 	first := &r.all[r.first]
 	if chance != nil {
-		other := &r.all[(r.first+chance.IntN(r.n))&(len(r.all)-1)]
+		other := &r.all[(r.first+pick(chance, r.n))&(len(r.all)-1)]
 		*first, *other = *other, *first
 	}
 	t := *first

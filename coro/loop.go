@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,8 +49,8 @@ func (o Options) validate() {
 // After may be called by all goroutines, before Run and during it.
 type Loop struct {
 	virtual bool
-	chance  *rand.Rand // nil: first in, first out
-	start   time.Time  // time is counted from here
+	chance  *rand.PCG // nil: first in, first out
+	start   time.Time // time is counted from here
 
 	// Who runs: the goroutine that called Run, and that of the task which runs or was the last to
 	// run. Other goroutines compare them with their own.
@@ -57,25 +58,29 @@ type Loop struct {
 
 	// What follows is the loop's own: of the goroutine in Run and of the task that runs.
 	ctx     context.Context // that of Run
-	done    <-chan struct{} // its Done; nil once root has ended
-	root    scope           // of all tasks
+	done    <-chan struct{} // its Done; nil once the tasks were told of its end
+	endless bool            // nothing ends ctx
+	thread  uintptr         // that Run is locked to, and so all tasks are
+	stopped uint32          // why the contexts of all tasks have ended, of ends
 	ready   ring
 	live    tasks // those that have not ended
 	timers  timers
-	outside int     // how many tasks await what is outside of the loop
-	foreign int     // how many wait with a context that something outside may end
-	exited  bool    // a task has ended by panic or Goexit: rounds recovers what it ended its coroutine with
-	errs    []error // of tasks that failed, and of the loop
-	failed  []*task // those of Start that failed
+	outside int              // how many tasks await what is outside of the loop
+	foreign int              // how many wait with a context that something outside may end
+	exited  bool             // a task has ended by panic or Goexit: rounds recovers what it ended its coroutine with
+	errs    []error          // of tasks that failed, and of the loop
+	dead    []*DeadlockError // those among errs that all who waited have got as well
+	failed  []*task          // those of Start that failed
 	timer   *time.Timer
 	jumped  atomic.Int64 // virtual time, in ns
 
 	mu     sync.Mutex // also for what other goroutines may ask of scopes and tasks
 	inbox  []func()
 	began  bool
-	over   bool          // nothing is taken any more
-	posted atomic.Bool   // there may be something in the inbox
-	bell   chan struct{} // wakes Run if it sleeps
+	over   bool               // nothing is taken any more
+	asked  map[*task]struct{} // those with scopes whose end somebody wants to be told of
+	posted atomic.Bool        // there may be something in the inbox
+	bell   chan struct{}      // wakes Run if it sleeps
 }
 
 // NewLoop makes a loop. Options that make no sense panic.
@@ -86,15 +91,15 @@ func NewLoop(o Options) *Loop {
 		l.start = time.Now()
 	}
 	if o.Seed != 0 {
-		l.chance = rand.New(rand.NewPCG(o.Seed, o.Seed))
+		l.chance = rand.NewPCG(o.Seed, o.Seed)
 	}
 	return l
 }
 
 // Go adds a task that nobody need ask for its error: if f fails, which a panic is too, the
 // contexts of all tasks end, and Run returns the error when they have. To have been
-// cancelled by Task.Cancel is no failure. The task's turn comes when the caller, if that is a task,
-// waits.
+// cancelled by Task.Cancel is no failure, if that is all that its error says. The task's turn
+// comes when the caller, if that is a task, waits.
 func (l *Loop) Go(name string, f func(ctx context.Context) error) *Task[struct{}] {
 	t := newTask(l, name, func(ctx context.Context) (struct{}, error) { return struct{}{}, f(ctx) })
 	t.t.supervised = true
@@ -115,7 +120,11 @@ func Start[T any](l *Loop, name string, f func(ctx context.Context) (T, error)) 
 // before is never added: a timer keeps no loop running.
 func (l *Loop) After(d time.Duration, name string, f func(ctx context.Context) error) *Timer {
 	t := &Timer{loop: l}
-	t.timer.fire = func() { l.Go(name, f) }
+	t.timer.fire = func() {
+		if t.state.CompareAndSwap(timerSet, timerFired) {
+			l.Go(name, f)
+		}
+	}
 	l.do(func() { l.timers.add(&t.timer, l.after(d)) })
 	return t
 }
@@ -124,11 +133,23 @@ func (l *Loop) After(d time.Duration, name string, f func(ctx context.Context) e
 type Timer struct {
 	loop  *Loop
 	timer timer
+	state atomic.Uint32
 }
 
-// Stop has the task not be added, if it was not yet.
-func (t *Timer) Stop() {
+const (
+	timerSet = iota
+	timerFired
+	timerStopped
+)
+
+// Stop has the task not be added, and reports whether it does: not if it was added already, or
+// Stop was called before. (time.Timer's Stop says the same.)
+func (t *Timer) Stop() bool {
+	if !t.state.CompareAndSwap(timerSet, timerStopped) {
+		return false
+	}
 	t.loop.do(func() { t.loop.timers.remove(&t.timer) }) // After came first
+	return true
 }
 
 // Now is the loop's time.
@@ -143,6 +164,9 @@ func (l *Loop) Now() time.Time { return l.start.Add(time.Duration(l.now())) }
 // returned it, too. A task that goes on although its context has ended keeps Run from
 // returning. A second Run returns ErrEnded.
 func (l *Loop) Run(ctx context.Context) error {
+	if ctx == nil {
+		panic("coro: Run needs a context: context.Background, if nothing is to end it") // before the loop is spent
+	}
 	l.mu.Lock()
 	if l.began {
 		l.mu.Unlock()
@@ -151,9 +175,13 @@ func (l *Loop) Run(ctx context.Context) error {
 	l.began = true
 	l.mu.Unlock()
 	l.ctx, l.done = ctx, ctx.Done()
+	l.endless = l.done == nil
+	l.thread = strand.Locked()
 	l.goroutine.Store(strand.Goroutine())
+	stop := context.AfterFunc(ctx, func() { l.look(nil) }) // also while a task blocks
 	for !l.rounds() {
 	}
+	stop()
 	l.goroutine.Store(0)
 	l.running.Store(0)
 	if l.timer != nil {
@@ -211,7 +239,7 @@ func (l *Loop) rounds() (over bool) {
 // step runs a task until it waits or ends.
 func (l *Loop) step(t *task) {
 	if t.next == nil {
-		if why := t.scope.ended.Load(); why != 0 {
+		if why := t.scope.why(); why != 0 {
 			t.settle(ends[why]) // before it began
 			return
 		}
@@ -266,7 +294,7 @@ func (l *Loop) deadlock() {
 	for t := l.live.first; t != nil; t = t.after {
 		dead.Waits = append(dead.Waits, t.waitsFor())
 	}
-	l.errs = append(l.errs, dead)
+	l.errs, l.dead = append(l.errs, dead), append(l.dead, dead)
 	for t := l.live.first; t != nil; t = t.after {
 		l.wake(t, dead)
 	}
@@ -279,22 +307,36 @@ func (l *Loop) fail(err error) {
 	l.endAll(endCanceled)
 }
 
-// note adds an error to what Run returns, unless it only says what is known.
+// note adds an error to what Run returns, unless it only says what is known: that of a deadlock is
+// the error of all who waited in it.
 func (l *Loop) note(err error) {
-	for _, e := range l.errs {
-		if dead, ok := e.(*DeadlockError); ok && is(err, dead) {
+	if len(l.dead) > 0 {
+		told := false
+		if only(err, func(err error, leaf bool) bool {
+			dead, ok := err.(*DeadlockError)
+			ok = ok && slices.Contains(l.dead, dead)
+			told = told || ok
+			return ok || leaf && isContextError(err)
+		}) && told {
 			return
 		}
 	}
 	l.errs = append(l.errs, err)
 }
 
+// saysEnd reports whether err says no more than that the contexts of tasks have ended, or why that
+// of Run has, which Run says itself.
+func (l *Loop) saysEnd(err error) bool {
+	cause := context.Cause(l.ctx)
+	return only(err, func(err error, leaf bool) bool { return err == cause || leaf && isContextError(err) })
+}
+
 // endAll ends the contexts of all tasks.
 func (l *Loop) endAll(why uint32) {
-	if l.root.ended.Load() != 0 {
+	if l.stopped != 0 {
 		return
 	}
-	l.root.ended.Store(why)
+	l.stopped = why
 	for t := l.live.first; t != nil; t = t.after {
 		l.end(&t.scope, why)
 	}
@@ -368,8 +410,8 @@ func (l *Loop) admit(t *task) {
 
 func (l *Loop) add(t *task) {
 	l.live.add(t)
-	if why := l.root.ended.Load(); why != 0 {
-		t.scope.ended.Store(why)
+	if l.stopped != 0 {
+		t.scope.show(l.stopped)
 	}
 	l.ready.push(t)
 }

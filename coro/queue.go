@@ -52,7 +52,7 @@ func (q *Queue[T]) TryPut(v T) error {
 }
 
 func (q *Queue[T]) push(v T) {
-	if q.head > 0 && len(q.items) == cap(q.items) {
+	if q.head > len(q.items)/2 && len(q.items) == cap(q.items) { // so that it is one copy for many items
 		n := copy(q.items, q.items[q.head:])
 		clear(q.items[n:])
 		q.items, q.head = q.items[:n], 0
@@ -73,11 +73,8 @@ func (q *Queue[T]) Put(ctx context.Context, v T) error {
 	}
 	w := &waiter[T]{task: s.task, value: v}
 	q.putters.add(w)
-	err = wait(ctx, s, reason("room in a queue"))
+	err = q.await(ctx, s, reason("room in a queue"), w)
 	q.putters.remove(w)
-	if err == nil && !w.served {
-		err = ErrClosed
-	}
 	return err
 }
 
@@ -120,12 +117,21 @@ func (q *Queue[T]) Get(ctx context.Context) (T, error) {
 	}
 	w := &waiter[T]{task: s.task}
 	q.getters.add(w)
-	err = wait(ctx, s, reason("an item of a queue"))
+	err = q.await(ctx, s, reason("an item of a queue"), w)
 	q.getters.remove(w)
-	if err == nil && !w.served {
-		err = ErrClosed
-	}
 	return w.value, err
+}
+
+// await waits until w is served or the queue is closed: nothing else is an end.
+func (q *Queue[T]) await(ctx context.Context, s *scope, on reason, w *waiter[T]) error {
+	for {
+		switch err := wait(ctx, s, on); {
+		case err != nil || w.served:
+			return err
+		case q.closed:
+			return ErrClosed
+		}
+	}
 }
 
 // All is an iterator over the items until the queue is closed and empty. An error other than that

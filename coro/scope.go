@@ -9,12 +9,22 @@ import (
 	"github.com/brood-go/brood/internal/strand"
 )
 
-// scope is a context within a task: the task's own, or one of WithTimeout and WithCancel. It
-// is ended in the loop, and wakes the task there at once, so that the order of things is the
-// same in each run; contexts of the standard library wake by a goroutine. What other goroutines
-// may ask of a context is atomic, or under the loop's mu.
+// scope is a context within a task: the task's own, or one of WithTimeout and WithCancel.
+//
+// Its end has two sides. It is visible, by Err, Done and what package context has derived, to
+// whoever asks on any goroutine, as soon as it is due: also while the task blocks or
+// computes, and nobody runs the loop. And the loop is told of it, by end, which wakes the task if it
+// waits there, and does so in the loop itself, so that the order of things is the same in each
+// run; contexts of the standard library wake by a goroutine. What the loop ends becomes visible
+// and is told at once. Ends from outside of it (Run's context, a cancel by another goroutine, a
+// deadline by the real clock) are visible first.
+//
+// Err finds out by itself that an end is due. Who waits for Done has to be told: scopes that were
+// asked for it are listed under mu, and looked at when Run's context ends or somebody cancels;
+// by the real clock one with a deadline has a timer of the runtime's as well.
 type scope struct {
-	task   *task           // nil: that of all tasks
+	task   *task
+	own    *inner          // that it is a part of; nil: the task's own
 	parent context.Context // whose values and deadline it has; nil: the context of Run
 
 	// Those made within it, which end with it.
@@ -22,10 +32,15 @@ type scope struct {
 	first, left, right *scope
 
 	foreign bool // something outside of the loop may end it
+	told    bool // the loop knows of its end
 
-	ended atomic.Uint32 // why, of ends
-	done  chan struct{} // made when first asked for, under mu
-	hooks []*func()     // called at the end, under mu
+	ended atomic.Uint32 // why, of ends; set under mu
+
+	// Under mu:
+	done    chan struct{} // made when first asked for
+	hooks   hooks         // called at the end
+	isAsked bool          // it is among the task's asked, and asked is the next one
+	asked   *scope
 }
 
 // ends are the ways in which a scope ends.
@@ -44,16 +59,6 @@ func endOf(err error) uint32 {
 	return endCanceled
 }
 
-func isContextError(err error) bool {
-	return is(err, context.Canceled) || is(err, context.DeadlineExceeded)
-}
-
-// is is errors.Is, and false if a method of the user's error panics.
-func is(err, target error) (yes bool) {
-	defer func() { _ = recover() }()
-	return errors.Is(err, target)
-}
-
 type scopeKey struct{}
 
 // someStrand is to recognise the key of strands.
@@ -68,24 +73,84 @@ func (s *scope) above() context.Context {
 }
 
 // Deadline implements context.Context.
-func (s *scope) Deadline() (time.Time, bool) { return s.above().Deadline() }
+func (s *scope) Deadline() (time.Time, bool) {
+	at, ok := s.above().Deadline()
+	if s.own != nil && !s.own.deadline.IsZero() && !(ok && at.Before(s.own.deadline)) {
+		return s.own.deadline, true
+	}
+	return at, ok
+}
 
 // Done implements context.Context.
 func (s *scope) Done() <-chan struct{} {
 	mu := &s.task.loop.mu
 	mu.Lock()
-	defer mu.Unlock()
-	if s.done == nil {
+	made := s.done == nil
+	if made {
 		s.done = make(chan struct{})
 		if s.ended.Load() != 0 {
 			close(s.done)
 		}
 	}
-	return s.done
+	first := s.ask()
+	done := s.done
+	mu.Unlock()
+	if first {
+		s.setAlarm()
+	}
+	if made {
+		s.why() // what came due before it was listed
+	}
+	return done
 }
 
 // Err implements context.Context.
-func (s *scope) Err() error { return ends[s.ended.Load()] }
+func (s *scope) Err() error { return ends[s.why()] }
+
+// why is the end that is visible, 0 if there is none.
+func (s *scope) why() uint32 {
+	if why := s.ended.Load(); why != 0 || s.own == nil && s.task.loop.endless {
+		return why
+	}
+	if why := s.due(); why != 0 {
+		return s.show(why)
+	}
+	return 0
+}
+
+// due is why a scope ends now although the loop has not said so, 0 if it does not.
+func (s *scope) due() uint32 {
+	if err := s.above().Err(); err != nil {
+		return endOf(err)
+	}
+	if in := s.own; in != nil && in.when != 0 && s.task.loop.now() >= in.when {
+		return endDeadline
+	}
+	return 0
+}
+
+// show makes an end visible, if there was none, and returns which one is.
+func (s *scope) show(why uint32) uint32 {
+	l := s.task.loop
+	l.mu.Lock()
+	if !s.ended.CompareAndSwap(0, why) {
+		l.mu.Unlock()
+		return s.ended.Load()
+	}
+	if s.done != nil {
+		close(s.done)
+	}
+	hook := s.hooks.take()
+	s.unask()
+	if s.own != nil && s.own.alarm != nil {
+		s.own.alarm.Stop()
+	}
+	l.mu.Unlock()
+	for ; hook != nil; hook = hook.next {
+		hook.f() // package context's: it ends its own at once, and calls what is the user's on other goroutines
+	}
+	return why
+}
 
 // Value implements context.Context.
 func (s *scope) Value(key any) any {
@@ -101,53 +166,197 @@ func (s *scope) Value(key any) any {
 	return s.above().Value(key)
 }
 
-// AfterFunc lets package context derive from this one without a goroutine.
+// AfterFunc lets package context derive from this one without a goroutine. That may hold a lock of
+// its own here, so f is not called before AfterFunc has returned.
 func (s *scope) AfterFunc(f func()) (stop func() bool) {
 	mu := &s.task.loop.mu
+	h := &hook{f: f}
 	mu.Lock()
-	defer mu.Unlock()
 	if s.ended.Load() != 0 {
+		mu.Unlock()
 		go f()
 		return func() bool { return false }
 	}
-	s.hooks = append(s.hooks, &f)
+	s.hooks.add(h)
+	first := s.ask()
+	mu.Unlock()
+	if first {
+		s.setAlarm()
+	}
+	if s.due() != 0 { // before it was listed
+		go s.why()
+	}
 	return func() bool {
 		mu.Lock()
 		defer mu.Unlock()
-		return removeHook(&s.hooks, &f)
+		return s.hooks.remove(h)
 	}
 }
 
-// identity is the task's strand, nil once it has ended: then it holds nothing, and must not get
-// hold of anything.
-func (t *task) identity() *strand.Strand {
-	if t.settled.Load() {
-		return nil
+// ask lists a scope whose end somebody wants to be told of, and reports whether it was not
+// listed before. Mu is held.
+func (s *scope) ask() bool {
+	t := s.task
+	if s.isAsked || s.ended.Load() != 0 {
+		return false
 	}
-	if s := t.strand.Load(); s != nil {
-		return s
+	if t.asked == nil {
+		if t.loop.asked == nil {
+			t.loop.asked = make(map[*task]struct{})
+		}
+		t.loop.asked[t] = struct{}{}
 	}
-	t.strand.CompareAndSwap(nil, strand.New(strand.Coroutine, t.name))
-	return t.strand.Load()
+	s.isAsked, s.asked, t.asked = true, t.asked, s
+	return true
 }
 
-// end ends a scope and those within it, and wakes the task if it waits there.
-func (l *Loop) end(s *scope, why uint32) {
-	if s.ended.Load() != 0 {
+// unask takes it out of that list. Mu is held.
+func (s *scope) unask() {
+	if !s.isAsked {
+		return
+	}
+	t := s.task
+	at := &t.asked
+	for *at != s {
+		at = &(*at).asked
+	}
+	*at = s.asked
+	s.isAsked, s.asked = false, nil
+	if t.asked == nil {
+		delete(t.loop.asked, t)
+	}
+}
+
+// setAlarm sees to it that a deadline by the real clock is met also while the loop is busy.
+func (s *scope) setAlarm() {
+	l, in := s.task.loop, s.own
+	if in == nil || l.virtual {
+		return
+	}
+	at, ok := s.Deadline()
+	if !ok {
 		return
 	}
 	l.mu.Lock()
-	s.ended.Store(why)
-	if s.done != nil {
-		close(s.done)
+	defer l.mu.Unlock()
+	if s.ended.Load() == 0 && in.alarm == nil {
+		in.alarm = time.AfterFunc(time.Until(at), func() { s.why() })
 	}
-	hooks := s.hooks
-	s.hooks = nil
+}
+
+// look has scopes of a task that were asked for, or of all if t is nil, look whether they have
+// ended.
+func (l *Loop) look(t *task) {
+	var all []*scope
+	list := func(t *task) {
+		for s := t.asked; s != nil; s = s.asked {
+			all = append(all, s)
+		}
+	}
+	l.mu.Lock()
+	if t != nil {
+		list(t)
+	} else {
+		for t := range l.asked {
+			list(t)
+		}
+	}
 	l.mu.Unlock()
-	for _, f := range hooks {
-		(*f)() // package context's: it ends its own at once, and calls what is the user's on other goroutines
+	for _, s := range all {
+		s.why()
 	}
-	// By now all that is derived from it has ended, but for what context.WithoutCancel shields.
+}
+
+// endFrom is end for all goroutines. From outside of the loop it is visible at once, and the
+// loop is told when it comes to that.
+func (l *Loop) endFrom(s *scope, why uint32, then func()) {
+	if !l.inside() {
+		s.show(why)
+		l.look(s.task)
+	}
+	l.do(func() {
+		l.end(s, why)
+		then()
+	})
+}
+
+// hooks is a list of functions, in the order in which they were added.
+type hooks struct{ first, last *hook }
+
+type hook struct {
+	f          func()
+	in         bool
+	prev, next *hook
+}
+
+func (l *hooks) add(h *hook) {
+	h.in, h.prev = true, l.last
+	if l.last != nil {
+		l.last.next = h
+	} else {
+		l.first = h
+	}
+	l.last = h
+}
+
+// remove takes one out, and reports whether it was in.
+func (l *hooks) remove(h *hook) bool {
+	if !h.in {
+		return false
+	}
+	if h.prev != nil {
+		h.prev.next = h.next
+	} else {
+		l.first = h.next
+	}
+	if h.next != nil {
+		h.next.prev = h.prev
+	} else {
+		l.last = h.prev
+	}
+	h.in = false
+	return true
+}
+
+// take takes all out: the first one, and by next the others.
+func (l *hooks) take() (first *hook) {
+	first = l.first
+	for h := first; h != nil; h = h.next {
+		h.in = false
+	}
+	*l = hooks{}
+	return first
+}
+
+// identity is the task's strand, nil once it ends: then it holds nothing, and must not get
+// hold of anything.
+func (t *task) identity() *strand.Strand {
+	if t.strand.Load() == nil {
+		t.strand.CompareAndSwap(nil, strand.New(strand.Coroutine, t.name))
+	}
+	if s := t.strand.Load(); s != buried {
+		return s
+	}
+	return nil
+}
+
+// buried takes the place of the strand of a task that ends, so that nobody makes one later.
+var buried = new(strand.Strand)
+
+// end ends a scope and those within it, and wakes the task if it waits there.
+func (l *Loop) end(s *scope, why uint32) {
+	if s.told {
+		return
+	}
+	s.told = true
+	why = s.show(why)
+	if s.own != nil {
+		l.timers.remove(&s.own.timer)
+	}
+	// By now what is derived from it has ended, but for two: what context.WithoutCancel shields;
+	// and what package context has derived not from a scope itself but from one with a
+	// value, say, which it does by a goroutine. What is within that ends when the goroutine has
+	// come to it (see within).
 	for in := s.first; in != nil; in = in.right {
 		if in.parent.Err() != nil {
 			l.end(in, why)
@@ -162,27 +371,24 @@ func (l *Loop) end(s *scope, why uint32) {
 type inner struct {
 	scope
 	timer    timer
-	deadline time.Time
-}
-
-// Deadline implements context.Context.
-func (s *inner) Deadline() (time.Time, bool) {
-	if at, ok := s.scope.Deadline(); s.deadline.IsZero() || ok && at.Before(s.deadline) {
-		return at, ok
-	}
-	return s.deadline, true
+	deadline time.Time   // by the real clock: a virtual one is nobody else's
+	when     int64       // the same, in ns since the loop's start; 0: none
+	alarm    *time.Timer // under mu
 }
 
 // WithTimeout is context.WithTimeout on the loop's clock, for a task. The standard one is
 // right in a task as well, but on the clock of the system, and it is something outside of
-// the loop: when it ends is not the same in each run. Called with a context that is not that
-// of the calling task it panics.
+// the loop: when it ends is not the same in each run. By the virtual clock the context has no
+// Deadline of its own, since that would be a time of another clock to whoever asks. Called with a
+// context that is not that of the calling task it panics.
 func WithTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	s, cancel := within(ctx, "WithTimeout")
 	l := s.task.loop
 	if s.Err() == nil {
 		when := l.after(d)
-		s.deadline = l.start.Add(time.Duration(when))
+		if !l.virtual {
+			s.deadline, s.when = l.start.Add(time.Duration(when)), when
+		}
 		s.timer.fire = func() { l.end(&s.scope, endDeadline) }
 		if d <= 0 {
 			s.timer.fire()
@@ -205,7 +411,7 @@ func within(ctx context.Context, what string) (*inner, context.CancelFunc) {
 		panic(what + ": " + err.Error())
 	}
 	s := new(inner)
-	s.task, s.parent, s.up = up.task, ctx, up
+	s.task, s.own, s.parent, s.up = up.task, s, ctx, up
 	if err := ctx.Err(); err != nil {
 		s.ended.Store(endOf(err))
 		return s, func() {}
@@ -219,13 +425,11 @@ func within(ctx context.Context, what string) (*inner, context.CancelFunc) {
 	s.foreign = up.foreign
 	if outside(ctx, up) && ctx.Done() != nil {
 		s.foreign = true
-		stop = context.AfterFunc(ctx, func() { l.do(func() { l.end(&s.scope, endOf(ctx.Err())) }) })
+		stop = context.AfterFunc(ctx, func() { l.endFrom(&s.scope, endOf(ctx.Err()), func() {}) })
 	}
 	return s, func() {
-		l.do(func() {
+		l.endFrom(&s.scope, endCanceled, func() {
 			stop()
-			l.end(&s.scope, endCanceled)
-			l.timers.remove(&s.timer)
 			s.leave()
 		})
 	}

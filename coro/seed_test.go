@@ -163,7 +163,7 @@ func TestSeedsKeepInvariants(t *testing.T) {
 // The queue of those that are ready is first in, first out, however often it has to grow; by chance
 // each comes out once.
 func TestRing(t *testing.T) {
-	for _, chance := range []*rand.Rand{nil, rand.New(rand.NewPCG(1, 1))} {
+	for _, chance := range []*rand.PCG{nil, rand.NewPCG(1, 1)} {
 		var r ring
 		all := make([]task, 1000)
 		in, out := 0, 0
@@ -182,6 +182,18 @@ func TestRing(t *testing.T) {
 				out++
 			}
 		}
+	}
+}
+
+// The orders that a seed makes are these in every version of Go.
+func TestPick(t *testing.T) {
+	chance := rand.NewPCG(1, 1)
+	var got []int
+	for n := range 10 {
+		got = append(got, pick(chance, 10*n+1))
+	}
+	if want := []int{0, 1, 18, 28, 11, 47, 49, 7, 44, 26}; !slices.Equal(got, want) {
+		t.Errorf("picked %v, want %v", got, want)
 	}
 }
 

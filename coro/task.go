@@ -51,7 +51,8 @@ type task struct {
 	seen    atomic.Bool          // somebody has asked for err
 	joiners waiters[func(*task)] // a nil one is simply woken
 	done    chan struct{}        // made when first asked for, under mu
-	hooks   []*func()            // under mu
+	hooks   hooks                // under mu
+	asked   *scope               // its scopes whose end somebody wants to be told of, under mu
 }
 
 // waitable is what a task waits for.
@@ -66,9 +67,8 @@ type reason string
 func (r reason) what() string { return string(r) }
 
 const (
-	asleep  = reason("its time to come")
-	passing = reason("its turn")
-	future  = reason("a future outside of the loop")
+	asleep = reason("its time to come")
+	future = reason("a future outside of the loop")
 )
 
 func (t *task) what() string { return fmt.Sprintf("task %q", t.name) }
@@ -104,9 +104,9 @@ func (t *Task[T]) base() *task { return &t.t }
 func (t *Task[T]) Name() string { return t.t.name }
 
 // Cancel ends the task's context: its waits return context.Canceled. One that has not begun
-// never begins. It does not wait.
+// never begins. It does not wait, and reaches also a task that blocks or computes.
 func (t *Task[T]) Cancel() {
-	t.t.loop.do(func() { t.t.loop.end(&t.t.scope, endCanceled) })
+	t.t.loop.endFrom(&t.t.scope, endCanceled, func() {})
 }
 
 // Done is closed once the task has ended. A task of the same loop uses Await.
@@ -127,7 +127,7 @@ func (t *Task[T]) Done() <-chan struct{} {
 // or a *PanicError, ErrGoexit, a *HeldError, context.Canceled if it was cancelled before it
 // began, ErrEnded if the loop was over. ctx bounds this wait alone. It is for other
 // goroutines: a task of the same loop uses Await, and gets ErrBlocks here unless the outcome is
-// there.
+// there. (See ErrBlocks for where this is not seen.)
 func (t *Task[T]) Result(ctx context.Context) (T, error) {
 	if !t.t.settled.Load() {
 		var none T
@@ -154,23 +154,13 @@ func (t *Task[T]) AfterDone(f func()) (stop func() bool) {
 		go f()
 		return func() bool { return false }
 	}
-	t.t.hooks = append(t.t.hooks, &f)
+	h := &hook{f: f}
+	t.t.hooks.add(h)
 	return func() bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		return removeHook(&t.t.hooks, &f)
+		return t.t.hooks.remove(h)
 	}
-}
-
-// removeHook takes out a registration, and reports whether it was there.
-func removeHook(hooks *[]*func(), f *func()) bool {
-	for i, h := range *hooks {
-		if h == f {
-			*hooks = append((*hooks)[:i:i], (*hooks)[i+1:]...)
-			return true
-		}
-	}
-	return false
 }
 
 // begin makes its coroutine, which the next switch enters.
@@ -183,6 +173,7 @@ func (t *task) run(yield func(struct{}) bool) {
 	t.loop.running.Store(t.goroutine)
 	returned := false
 	defer func() {
+		letGo(t.loop.thread)
 		if !returned {
 			t.exit(recover())
 		}
@@ -206,13 +197,13 @@ func (t *task) exit(v any) {
 // settle fixes the outcome, and tells everybody.
 func (t *task) settle(err error) {
 	l := t.loop
-	if s := t.strand.Load(); s != nil {
+	if s := t.strand.Swap(buried); s != nil {
 		if held := strand.End(s); held != nil {
 			err = &HeldError{Task: t.name, Held: held, Err: err}
 		}
 	}
 	t.next, t.yield = nil, nil
-	canceled := t.scope.ended.Load() != 0
+	canceled := t.scope.Err() != nil
 	l.live.remove(t)
 	l.end(&t.scope, endCanceled)
 	l.mu.Lock()
@@ -221,11 +212,10 @@ func (t *task) settle(err error) {
 	if t.done != nil {
 		close(t.done)
 	}
-	hooks := t.hooks
-	t.hooks = nil
+	hook := t.hooks.take()
 	l.mu.Unlock()
-	for _, f := range hooks {
-		go (*f)()
+	for ; hook != nil; hook = hook.next {
+		go hook.f()
 	}
 	for w := t.joiners.first; w != nil; w = w.next {
 		if w.value != nil {
@@ -235,7 +225,7 @@ func (t *task) settle(err error) {
 		}
 	}
 	switch {
-	case err == nil || canceled && isContextError(err):
+	case err == nil || canceled && l.saysEnd(err):
 		t.seen.Store(true)
 	case t.supervised:
 		l.fail(t.named())

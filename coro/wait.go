@@ -2,12 +2,16 @@ package coro
 
 import (
 	"context"
+	"iter"
+	"slices"
 	"time"
+
+	"github.com/brood-go/brood/internal/strand"
 )
 
 // Sleep lets others run until d has passed on the loop's clock; with 0 or less it is Pass. It
 // returns nil, or the error of ctx if that has ended, before or meanwhile; or ErrNoTask or
-// ErrElsewhere if ctx is not the caller's. As everywhere in this package, the task's context
+// ErrElsewhere if ctx is not the caller's; or ErrThread. As everywhere in this package, the task's context
 // within context.WithoutCancel shields: that wait goes on when the task is cancelled.
 func Sleep(ctx context.Context, d time.Duration) error {
 	s, err := caller(ctx)
@@ -19,9 +23,8 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	}
 	l := s.task.loop
 	l.timers.add(&s.task.timer, l.after(d))
-	if err = wait(ctx, s, asleep); err != nil {
-		l.timers.remove(&s.task.timer)
-	}
+	err = wait(ctx, s, asleep)
+	l.timers.remove(&s.task.timer) // whatever has ended the wait: it is one timer for all sleeps
 	return err
 }
 
@@ -39,6 +42,9 @@ func pass(ctx context.Context, s *scope) error {
 		return err
 	}
 	t := s.task
+	if strand.Locked() != t.loop.thread {
+		return ErrThread
+	}
 	t.loop.ready.push(t)
 	t.yield(struct{}{})
 	return ctx.Err()
@@ -52,6 +58,9 @@ func wait(ctx context.Context, s *scope, on waitable) error {
 	}
 	t := s.task
 	l, turn := t.loop, t.waits
+	if strand.Locked() != l.thread {
+		return ErrThread
+	}
 	t.with = ctx
 	switch {
 	case outside(ctx, s):
@@ -102,9 +111,9 @@ type Awaitable[T any] interface {
 }
 
 // Await lets others run until f has its outcome, and returns that. When ctx ends before, its
-// error is returned, and f goes on. Tasks of one loop that await each other in a circle, and
-// all tasks if nothing can end their waits, get a *DeadlockError. Otherwise its errors are
-// those of Sleep.
+// error is returned, and f goes on. The one that would close a circle of tasks of one loop that
+// await or gather each other, and all tasks if nothing can end their waits, get a
+// *DeadlockError. Otherwise its errors are those of Sleep.
 //
 // What is outside of the loop, also a task of another one, may be done at any time: as long as it
 // is awaited a virtual clock stands still.
@@ -124,7 +133,7 @@ func Await[T any](ctx context.Context, f Awaitable[T]) (T, error) {
 	return f.Result(ctx)
 }
 
-// join waits for the end of another task of the loop. Without s no context ends that.
+// join waits for the end of another task of the loop.
 func (t *task) join(ctx context.Context, s *scope, other *task) error {
 	if other.settled.Load() {
 		return nil
@@ -135,30 +144,74 @@ func (t *task) join(ctx context.Context, s *scope, other *task) error {
 	w := &waiter[func(*task)]{task: t}
 	other.joiners.add(w)
 	defer other.joiners.remove(w)
-	if s == nil {
-		return t.park(nil, other)
-	}
 	return wait(ctx, s, other)
 }
 
-// circle is an error if other awaits t, or one that does. Circles of more than a thousand tasks
-// are found only when everything stands still: a long row would be walked along by each that joins
-// it.
+// circle is an error if other awaits t, or one that does. One that gathers waits for all of its
+// tasks, so each of them may be the way. Nobody needs to look if nobody waits for t; and circles of
+// more than a thousand tasks are found only when everything stands still: a long row would
+// be walked along by each that joins it.
 func (t *task) circle(other *task) error {
-	waits := []Wait{{t.name, other.what()}}
-	at := other
-	for range 1000 {
-		if at == t {
-			return &DeadlockError{waits}
+	if other == t {
+		return &DeadlockError{[]Wait{{t.name, t.what()}}}
+	}
+	if t.joiners.first == nil {
+		return nil
+	}
+	const most = 1000
+	ways := []way{{other, -1}}
+	seen := make(map[*task]struct{})
+	for i := 0; i < len(ways) && i < most; i++ {
+		if !ways[i].to.waiting {
+			continue
 		}
-		on, ok := at.on.(*task)
-		if !ok || !at.waiting {
-			return nil
+		for next := range ways[i].to.awaited() {
+			if next == t {
+				return &DeadlockError{t.along(ways, i)}
+			}
+			if _, again := seen[next]; !again && next.waiting && len(ways) < most {
+				seen[next] = struct{}{}
+				ways = append(ways, way{next, i})
+			}
 		}
-		waits = append(waits, at.waitsFor())
-		at = on
 	}
 	return nil
+}
+
+// way is how a task was reached, from that of an index.
+type way struct {
+	to   *task
+	from int
+}
+
+// awaited is an iterator over the tasks that one which waits needs the end of.
+func (t *task) awaited() iter.Seq[*task] {
+	return func(yield func(*task) bool) {
+		switch on := t.on.(type) {
+		case *task:
+			yield(on)
+		case *gathering:
+			for _, of := range on.all {
+				if !of.settled.Load() && !yield(of) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// along is the circle from t, by the way that ends at an index, and back to t.
+func (t *task) along(ways []way, at int) []Wait {
+	row := []*task{t}
+	for ; at >= 0; at = ways[at].from {
+		row = append(row, ways[at].to)
+	}
+	slices.Reverse(row)
+	all := []Wait{{t.name, row[0].what()}}
+	for i, of := range row[:len(row)-1] {
+		all = append(all, Wait{of.name, row[i+1].what()})
+	}
+	return all
 }
 
 // awaitOutside waits for something that is not of the loop.
@@ -169,6 +222,7 @@ func (t *task) awaitOutside(ctx context.Context, s *scope, done <-chan struct{},
 	default:
 	}
 	l, turn, early := t.loop, t.waits, false
+	defer func() { t.waits++ }() // what was registered ends no later wait, also if this one never parked
 	wake := func() {
 		l.do(func() {
 			if t.waits == turn {

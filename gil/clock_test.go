@@ -16,7 +16,13 @@ import (
 // stopped is a memory whose clock stands still until it is told to go on.
 type stopped struct {
 	*cell.Heap
-	now atomic.Int64
+	now   atomic.Int64
+	woken sync.Map // words on which somebody was woken
+}
+
+func (s *stopped) Wake(w cell.Word, n int) {
+	s.woken.Store(w.Pointer(), true)
+	s.Heap.Wake(w, n)
 }
 
 func (s *stopped) Now() time.Duration { return time.Duration(s.now.Load()) }
@@ -27,6 +33,7 @@ type timed struct {
 	clock *stopped
 	mu    sync.Mutex
 	armed []time.Duration // what the timer was set to
+	runs  bool            // it is set now
 }
 
 func newTimed(o Options) *timed {
@@ -38,14 +45,21 @@ func newTimed(o Options) *timed {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.armed = append(g.armed, d)
+		g.runs = true
 	}
 	return g
 }
 
-// pass lets time go by; the timer runs out if it was set.
+// pass lets time go by; the timer runs out if it is set, though it may be early.
 func (g *timed) pass(d time.Duration) {
 	g.clock.now.Add(int64(d))
-	g.lock.expire()
+	g.mu.Lock()
+	runsOut := g.runs
+	g.runs = false
+	g.mu.Unlock()
+	if runsOut {
+		g.lock.expire()
+	}
 }
 
 // settings are what the timer was set to so far.
@@ -195,6 +209,39 @@ func TestIntervalBeginsAnew(t *testing.T) {
 	}
 }
 
+// The one after one who was asked is asked in time as well, though that one has released the GIL
+// and not given way.
+func TestAskedAfterHandOver(t *testing.T) {
+	g := newTimed(Options{})
+	ctx := context.Background()
+	var wg sync.WaitGroup
+	var order []string
+	first := g.Attach("first")
+	must(t, first.Acquire(ctx))
+	has, goOn := make(chan bool), make(chan bool)
+	wg.Go(func() {
+		must(t, g.Do(ctx, "second", func(ctx context.Context, th *Thread) error {
+			has <- true
+			<-goOn
+			return th.Check(ctx)
+		}))
+	})
+	queued(t, g.GIL, 1)
+	line(t, g.GIL, &wg, "third", &order)
+	g.pass(DefaultSwitchInterval)
+	first.Release()
+	<-has
+	g.pass(DefaultSwitchInterval)
+	if s := g.Stats(); s.Requests != 2 || g.lock.state.Load()&isAsked == 0 {
+		t.Errorf("%+v: the second, which has the GIL and whom the third waits for, was not asked", s)
+	}
+	goOn <- true
+	wg.Wait()
+	if s := g.Stats(); s.Forced != 1 {
+		t.Errorf("%+v: it did not give way at its first safe point", s)
+	}
+}
+
 // Who computes alone is never asked, and there is no timer.
 func TestNobodyWaits(t *testing.T) {
 	g := newTimed(Options{})
@@ -326,6 +373,72 @@ func TestOvertaking(t *testing.T) {
 	must(t, g.lock.settle(other, g.lock.wait(ctx, other), false))
 	g.lock.release(other)
 	must(t, g.Do(ctx, "next", func(context.Context, *Thread) error { return nil }))
+}
+
+// A free GIL is not taken by one who comes when the first of the queue, which is awake and does not run
+// yet, has waited for the interval: neither by Acquire nor by TryAcquire.
+func TestNoOvertakingOfOverdue(t *testing.T) {
+	for _, asked := range []bool{false, true} {
+		g := newTimed(Options{})
+		ctx := context.Background()
+		me := g.Attach("me")
+		first := &waiter{mine: owned(1 << 40), word: cell.At(new(atomic.Uint64))}
+		must(t, me.Acquire(ctx))
+		g.lock.join(first)
+		me.Release() // within the interval: the first is woken
+		if !me.TryAcquire() {
+			t.Error("TryAcquire of a free GIL before the interval is over")
+		}
+		me.Release()
+		if asked {
+			g.pass(DefaultSwitchInterval)
+		} else {
+			g.clock.now.Add(int64(DefaultSwitchInterval))
+		}
+		if me.TryAcquire() || g.lock.state.Load()&isWoken == 0 {
+			t.Errorf("TryAcquire has overtaken; state %x", g.lock.state.Load())
+		}
+		g.clock.woken.Clear()
+		if g.lock.overtake(&me.waiter) || g.lock.join(&me.waiter) {
+			t.Fatal("it has overtaken who had waited for the interval")
+		}
+		if _, ok := g.clock.woken.Load(first.word.Pointer()); !ok {
+			t.Error("the first has got it, and was not woken")
+		}
+		if !g.lock.holds(first) || first.word.Load() != wordHas || g.lock.first != &me.waiter {
+			t.Errorf("the first has not got it, or the other one does not wait: state %x", g.lock.state.Load())
+		}
+		must(t, g.lock.settle(first, g.lock.wait(ctx, first), false))
+		g.lock.release(first)
+		must(t, me.await(ctx))
+		me.Release()
+		if s := g.lock.state.Load(); s != 0 {
+			t.Errorf("left: state %x", s)
+		}
+	}
+}
+
+// One who is handed the GIL like that sleeps until then, and is woken.
+func TestOverdueIsWoken(t *testing.T) {
+	g := newTimed(Options{})
+	ctx := context.Background()
+	var wg sync.WaitGroup
+	var order []string
+	me := g.Attach("me")
+	must(t, me.Acquire(ctx))
+	line(t, g.GIL, &wg, "first", &order)
+	// As if the first did not run yet: it is free, and said to be woken.
+	g.lock.enter()
+	g.lock.change(me.waiter.mine, isWoken)
+	g.lock.leave()
+	g.clock.now.Add(int64(DefaultSwitchInterval))
+	must(t, me.Acquire(ctx))
+	order = append(order, "me")
+	me.Release()
+	wg.Wait()
+	if want := []string{"first", "me"}; !slices.Equal(order, want) {
+		t.Errorf("%v, want %v", order, want)
+	}
 }
 
 // Who gives way at a safe point can't take the GIL back before the one who was handed it.

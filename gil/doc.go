@@ -14,7 +14,7 @@
 //	err := lock.Do(ctx, "worker", func(ctx context.Context, t *gil.Thread) error {
 //		for request := range requests {
 //			if err := t.Unlocked(ctx, func() { page = download(request) }); err != nil {
-//				return err // and the GIL is lost
+//				return err // and the GIL is lost: nothing may be touched any more
 //			}
 //			interpreter.Run(page)
 //			if err := t.Check(ctx); err != nil {
@@ -50,11 +50,17 @@
 // was read before a Check or an Unlocked may have changed after it:
 //
 //	n := counter
-//	t.Unlocked(ctx, wait) // or t.Check(ctx)
-//	counter = n + 1       // the update of another thread may be lost
+//	if err := t.Unlocked(ctx, wait); err != nil { // or t.Check(ctx)
+//		return err // without the GIL
+//	}
+//	counter = n + 1 // the update of another thread may be lost
 //
 // Goroutines that are no threads of the GIL are not kept out. The chapter lost_update of the
 // course shows 180 threads that lose 179 updates.
+//
+// A thread that ends with the GIL leaves it locked, unless it is in [GIL.Do], or the goroutine of a
+// task or of a thread of package brood: then the GIL is taken back, and the next thread knows
+// ([Thread.Recovered]).
 //
 // # Deadlocks
 //

@@ -128,8 +128,11 @@ func ExampleThread_Unlocked() {
 					all.Done()
 					all.Wait() // for a slow disk, say
 				})
+				if err != nil {
+					return err // without the GIL: the counter is not ours
+				}
 				counter = n + 1 // all but one of the updates are lost
-				return err
+				return nil
 			})
 		})
 	}

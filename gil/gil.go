@@ -102,10 +102,11 @@ func (g *GIL) start(d time.Duration) {
 
 // Attach makes the calling goroutine a thread of the GIL, which it does not have yet: see
 // [Thread.Acquire]. The thread is for that goroutine alone, and needs no end, but must not
-// have the GIL when its goroutine ends. [GIL.Do] sees to that.
+// have the GIL when its goroutine ends. [GIL.Do] sees to that; [Thread.Recovered] says where it is
+// taken back otherwise.
 func (g *GIL) Attach(name string) *Thread {
 	g.prepare()
-	t := &Thread{gil: g, lock: &g.lock, state: g.lock.state.Pointer(), name: name, goroutine: strand.Goroutine()}
+	t := &Thread{gil: g, lock: &g.lock, state: unknown, name: name, goroutine: strand.Goroutine()}
 	t.waiter.mine, t.waiter.word = owned(t.goroutine), cell.At(&t.word)
 	return t
 }
@@ -147,6 +148,25 @@ func (g *GIL) String() string {
 	}
 	return fmt.Sprintf("GIL %q", g.options.Name)
 }
+
+// keeper is a GIL as strands have it.
+type keeper struct{ g *GIL }
+
+// Reclaim implements strand.Keeper: in the goroutine of a strand that ends. Only what that
+// goroutine has is taken back, because who owns the GIL is a goroutine, and another one may
+// still be at work. A strand that goes on with the next task tells it of the GIL anew.
+func (k keeper) Reclaim(*strand.Strand) (held []string, gone bool) {
+	l := &k.g.lock
+	w := waiter{mine: owned(strand.Goroutine())}
+	if !l.holds(&w) {
+		return nil, true
+	}
+	l.abandon(&w)
+	return []string{k.g.String()}, true
+}
+
+// Gone implements strand.Keeper.
+func (k keeper) Gone() bool { return false }
 
 // target is a GIL as somebody waits for it.
 type target struct{ g *GIL }

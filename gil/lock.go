@@ -16,7 +16,8 @@ import (
 //	       bit 1      asked: the owner is to give way at its next safe point
 //	       bit 2      handed: the owner waited for the lock, and has not noticed that it has it
 //	       bit 3      woken: the first of the queue is awake, and will look
-//	       bits 4–63  the owner's number, 0 if the lock is free
+//	       bit 4      orphan: the owner before has ended without a release
+//	       bits 5–63  the owner's number, 0 if the lock is free
 //	due    when the owner is to give way, by mem's clock, if somebody waits
 //	latch  guards the queue, timing and counts
 //
@@ -29,6 +30,7 @@ import (
 //   - Waiters is set if and only if the queue is not empty, but for the moments in which
 //     somebody is under the latch. Asked and woken imply waiters.
 //   - A free lock with waiters has woken set, and then the first one's word is 3.
+//   - Orphan is set by an owner that releases at once, and gone when there is the next one.
 //   - Under the latch, an owner is replaced by itself alone; flags change under the latch, but for
 //     handed, which the owner clears.
 //
@@ -46,7 +48,8 @@ import (
 // idle meanwhile, and a call that takes a microsecond does not cost its thread an interval. (The
 // lock was handed over here, too, at first. A thread that read a cached file beside one that
 // computed was 30 to 60 times slower than CPython's, which lets it overtake.) But if the first one
-// has waited for the interval, the release hands the lock over to it, and so does, always, an
+// has waited for the interval, the release hands the lock over to it; so does whoever comes and
+// finds the lock free, but the first one overdue; and so does, always, an
 // owner that gives way at a safe point, which could take it back at once otherwise. So the first
 // of the queue is overtaken for an interval at most, and others of the queue never overtake it: they
 // are served in the order in which they joined. An owner that gives way joins in the same step,
@@ -66,9 +69,11 @@ import (
 // its first one served; it is written under the latch. An owner that sees waiters at a
 // safe point looks at the clock, at every 16th, and gives way when due has come: so
 // it is exact where safe points are many. Besides there is one timer for the whole lock. It
-// runs while timing is set, which every one who joins sees to, and calls expire. Expire asks if
-// due has come; otherwise, if anybody waits, it lets the timer run on until then. So a hand-over
-// sets no timer, and waiters do not wake up to look at a clock, as CPython's do. The timer
+// runs while timing is set, and calls expire. Whoever writes due sees to it that it runs: expire
+// lets it end when it has asked, and the next owner is to be asked as well if anybody is left.
+// If due has not come, and anybody waits, expire lets the timer run on until then. So a hand-over
+// sets a timer only after one that was asked for by it, and waiters do not wake up to look at a
+// clock, as CPython's do. The timer
 // alone would do for few safe points only: Go's may be 1 ms late when a processor is idle, since it
 // sleeps in epoll_wait, by the millisecond. (Measured: with an interval of 0.1 ms an owner was
 // asked after 1.6 ms.)
@@ -80,7 +85,9 @@ import (
 // # Deaths
 //
 // The lock is the heap's: nobody dies without it. A goroutine that ends as the owner is to
-// release it before; GIL.Do does.
+// release it before; GIL.Do does. If it has not, and stands for a strand, abandon does so when
+// the strand ends: orphan is set first, and the next owner finds it in the state that it
+// replaces.
 type lock struct {
 	state, due, latch cell.Word
 	mem               cell.Memory
@@ -100,7 +107,8 @@ type waiter struct {
 	word       cell.Word
 	prev, next *waiter
 	ticket     uint64 // which one to join it was, when it last did
-	looks      uint   // safe points at which it saw waiters
+	recovered  bool   // it has the lock from an owner that ended without a release; written by who hands it over
+	looks      uint32 // safe points at which it saw waiters
 }
 
 const (
@@ -108,7 +116,8 @@ const (
 	isAsked    = 1 << 1
 	isHanded   = 1 << 2
 	isWoken    = 1 << 3
-	flagBits   = 4
+	isOrphan   = 1 << 4
+	flagBits   = 5
 	flags      = 1<<flagBits - 1
 
 	wordWaits = 1
@@ -125,34 +134,58 @@ func owner(state uint64) uint64 { return state >> flagBits }
 // try takes a lock that is free, and that nobody waits for.
 func (l *lock) try(w *waiter) bool { return l.state.CompareAndSwap(0, w.mine) }
 
-// overtake takes a lock that is free, whoever waits for it.
+// overtake takes a lock that is free, whoever waits for it, unless that is overdue.
 func (l *lock) overtake(w *waiter) bool {
 	for {
 		s := l.state.Load()
-		if owner(s) != 0 {
+		if owner(s) != 0 || l.overdue(s) {
 			return false
 		}
-		if l.state.CompareAndSwap(s, s|w.mine) {
+		if l.take(w, s) {
 			return true
 		}
 	}
 }
 
+// take makes w the owner, if state is still s, which is free.
+func (l *lock) take(w *waiter, s uint64) bool {
+	if !l.state.CompareAndSwap(s, s&^isOrphan|w.mine) {
+		return false
+	}
+	w.recovered = s&isOrphan != 0
+	return true
+}
+
+// overdue reports whether the first of the queue has waited for the interval: then it is its turn.
+func (l *lock) overdue(s uint64) bool {
+	return s&hasWaiters != 0 && (s&isAsked != 0 || l.left() <= 0)
+}
+
 // holds reports whether w owns the lock.
 func (l *lock) holds(w *waiter) bool { return l.state.Load()&^flags == w.mine }
 
-// join takes the lock if it is free, and puts w into the queue if not. W must not own it.
+// join takes the lock if it is free, and puts w into the queue if not. W must not own it. A lock
+// that is free although the first of the queue is overdue (it is awake, but does not run yet) is
+// handed to that one.
 func (l *lock) join(w *waiter) (acquired bool) {
 	l.enter()
 	defer l.leave()
-	for !l.overtake(w) {
+	for {
 		s := l.state.Load()
-		if owner(s) != 0 && (s&hasWaiters != 0 || l.state.CompareAndSwap(s, s|hasWaiters)) {
+		switch {
+		case owner(s) == 0 && l.overdue(s):
+			if first := l.serve(s); first != nil {
+				l.mem.Wake(first.word, 1)
+			}
+		case owner(s) == 0:
+			if l.take(w, s) {
+				return true
+			}
+		case s&hasWaiters != 0 || l.state.CompareAndSwap(s, s|hasWaiters):
 			l.push(w)
 			return false
 		}
 	}
-	return true
 }
 
 // wait returns when w, which joined, has the lock. Whatever it returns, settle follows.
@@ -205,9 +238,10 @@ func (l *lock) serve(s uint64) *waiter {
 	if !l.state.CompareAndSwap(s, next) {
 		return nil
 	}
+	w.recovered = s&isOrphan != 0
 	l.remove(w)
 	if l.first != nil {
-		l.due.Store(uint64(l.mem.Now() + l.interval))
+		l.begin()
 	}
 	l.counts.HandOvers++
 	w.word.Store(wordHas)
@@ -328,17 +362,30 @@ const looksAtClock = 16
 // giveWay hands the lock to who has waited longest, and puts w, which owns it, at the end of
 // the queue.
 func (l *lock) giveWay(w *waiter) bool {
+	next := l.giveWayTo(w)
+	if next != nil {
+		l.mem.Wake(next.word, 1)
+	}
+	return next != nil
+}
+
+func (l *lock) giveWayTo(w *waiter) *waiter {
 	l.enter()
-	if l.first == nil { // they have withdrawn
-		l.leave()
-		return false
+	defer l.leave() // also if push panics
+	if l.first == nil {
+		return nil // they have withdrawn
 	}
 	l.push(w)
 	l.counts.Forced++
-	next := l.handOver()
+	return l.handOver()
+}
+
+// abandon releases the lock for an owner that has ended without, and lets the next one know.
+func (l *lock) abandon(w *waiter) {
+	l.enter()
+	l.change(isHanded, isOrphan)
 	l.leave()
-	l.mem.Wake(next.word, 1)
-	return true
+	l.release(w)
 }
 
 // expire is called by the timer: it asks the owner to give way, if it is time.
@@ -374,6 +421,7 @@ func (l *lock) push(w *waiter) {
 		panic("gil: a Thread is used by two goroutines at once")
 	}
 	w.word.Store(wordWaits)
+	w.recovered = false
 	l.tickets++
 	w.ticket = l.tickets
 	w.prev, w.next = l.last, nil
@@ -381,10 +429,16 @@ func (l *lock) push(w *waiter) {
 		l.last.next = w
 	} else {
 		l.first = w
-		l.due.Store(uint64(l.mem.Now() + l.interval))
+		l.begin()
 	}
 	l.last = w
 	l.counts.Waiting++
+}
+
+// begin gives the first of the queue its interval, and sees to it that somebody looks when that is
+// over. The latch is held.
+func (l *lock) begin() {
+	l.due.Store(uint64(l.mem.Now() + l.interval))
 	if !l.timing {
 		l.timing = true
 		l.start(l.interval)

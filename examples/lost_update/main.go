@@ -43,9 +43,11 @@ func (a *Account) withdraw(ctx context.Context) error {
 	if a.gil != nil {
 		return a.gil.Do(ctx, "", func(ctx context.Context, t *gil.Thread) error {
 			n := a.number.Load()
-			err := t.Unlocked(ctx, wait) // others run meanwhile
+			if err := t.Unlocked(ctx, wait); err != nil { // others run meanwhile
+				return err // without the lock: the number is not ours
+			}
 			a.number.Store(n - 1)
-			return err
+			return nil
 		})
 	}
 	n := a.number.Load()

@@ -20,10 +20,18 @@ func printed() uint64 {
 	return id
 }
 
-// printedLocked is whether the calling goroutine is locked to its thread, as its stack trace
-// says: "goroutine 7 [running, locked to thread]:".
-func printedLocked() bool {
-	var buf [80]byte
-	line, _, _ := bytes.Cut(buf[:runtime.Stack(buf[:], false)], []byte("\n"))
-	return bytes.Contains(line, []byte("locked to thread"))
+// printedLocked is 1 if the calling goroutine is locked to its thread, otherwise 0, as its stack trace
+// says: "goroutine 7 [running, locked to thread]:". What stands before that varies: the whole line
+// is looked at, however long.
+func printedLocked() uintptr {
+	for buf := make([]byte, 128); ; buf = make([]byte, 4*len(buf)) {
+		n := runtime.Stack(buf, false)
+		line, _, whole := bytes.Cut(buf[:n], []byte("\n"))
+		if whole || n < len(buf) {
+			if bytes.Contains(line, []byte("locked to thread")) {
+				return 1
+			}
+			return 0
+		}
+	}
 }

@@ -17,3 +17,15 @@ TEXT ·number(SB), NOSPLIT, $0-8
 none:
 	MOVQ AX, ret+0(FP)
 	RET
+
+// func lockedWord() uintptr
+TEXT ·lockedWord(SB), NOSPLIT, $0-8
+	MOVQ ·lockedAt(SB), CX
+	MOVQ $1, AX
+	CMPQ CX, $1
+	JLS  unknown
+	MOVQ (TLS), AX
+	MOVQ (AX)(CX*1), AX
+unknown:
+	MOVQ AX, ret+0(FP)
+	RET

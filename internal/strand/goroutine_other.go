@@ -6,7 +6,6 @@ package strand
 // one process. It takes 2 µs.
 func Goroutine() uint64 { return printed() }
 
-// Locked reports whether the calling goroutine is locked to its thread, by
-// runtime.LockOSThread, or because C called it or the program is still being initialised. It
-// takes some µs.
-func Locked() bool { return printedLocked() }
+// Locked is not 0 if the calling goroutine is locked to its thread, by runtime.LockOSThread, or
+// because C called it or the program is still being initialised. It takes some µs.
+func Locked() uintptr { return printedLocked() }

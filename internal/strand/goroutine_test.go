@@ -37,12 +37,27 @@ func TestLocked(t *testing.T) {
 				runtime.LockOSThread()
 				defer runtime.UnlockOSThread()
 			}
-			if l, p := Locked(), printedLocked(); l != p || l != (i%4 > 0) {
+			if l, p := Locked() != 0, printedLocked() != 0; l != p || l != (i%4 > 0) {
 				t.Errorf("locked %d times: Locked is %v, its stack trace says %v", i%4, l, p)
 			}
 		})
 	}
 	wg.Wait()
+}
+
+// Goroutines that are locked to two threads do not look the same.
+func TestLockedTo(t *testing.T) {
+	other := make(chan uintptr)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		other <- Locked()
+	}()
+	if me := Locked(); me == <-other && me != 1 { // 1 is all that a stack trace says
+		t.Errorf("both are locked to %x", me)
+	}
 }
 
 func BenchmarkLocked(b *testing.B) {

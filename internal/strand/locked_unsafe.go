@@ -11,18 +11,28 @@ import (
 // lockedAt is what findLocked found, 0 before, and notFound if it found none.
 var lockedAt atomic.Uintptr
 
-// Locked reports whether the calling goroutine is locked to its thread, by
-// runtime.LockOSThread, or because C called it or the program is still being initialised. It
-// takes 2 ns, or some µs where the runtime's record is not understood.
-func Locked() bool {
+// lockedWord is what the record has there, or notFound as long as it is not known where that
+// is. It reads lockedAt, an atomic word, by one load.
+func lockedWord() uintptr
+
+// Locked says which thread the calling goroutine is locked to, by runtime.LockOSThread, or because
+// C called it or the program is still being initialised: a number of that thread's, or 0 if it
+// is not locked. It takes 2 ns. Where the runtime's record is not understood it takes some µs, and
+// the number is the same for all threads.
+func Locked() uintptr {
+	if w := lockedWord(); w != notFound {
+		return w
+	}
+	return searchLocked()
+}
+
+// searchLocked is apart to let Locked be inlined.
+func searchLocked() uintptr {
 	if lockedAt.Load() == 0 {
 		lockedAt.Store(findLocked())
+		return Locked()
 	}
-	off := lockedAt.Load()
-	if off == notFound {
-		return printedLocked()
-	}
-	return *(*uintptr)(unsafe.Add(current(), off)) != 0
+	return printedLocked()
 }
 
 // findLocked looks where the runtime's record of a goroutine says so: at the one place that is
