@@ -93,9 +93,13 @@ func (p *prefork) keep(most int) {
 	fruitless := firstPause
 	for !isClosed(p.s.stopping) {
 		served, err := p.listen(most)
+		if isClosed(p.s.stopping) { // there is no more to do, and most of what can be wrong now comes of that
+			p.lost(err)
+			return
+		}
 		var start *brood.StartError
 		switch {
-		case err == nil, p.s.ctx.Err() != nil:
+		case err == nil:
 		case errors.As(err, &start):
 			p.s.breaks(err)
 			return
@@ -113,6 +117,13 @@ func (p *prefork) keep(most int) {
 			timer.Stop()
 		}
 		fruitless = min(2*fruitless, longestPause)
+	}
+}
+
+// lost logs a process that died as it drained; that the grace was over is no news.
+func (p *prefork) lost(err error) {
+	if died := (*brood.WorkerDied)(nil); errors.As(err, &died) && p.s.ctx.Err() == nil {
+		p.s.o.Logger.Error("tcp: a process has died with the connections that it still served", "handler", p.s.h.name, "error", err)
 	}
 }
 
@@ -148,6 +159,9 @@ func (p *prefork) listen(most int) (served bool, err error) {
 	case <-f.Done():
 	case <-p.s.stopping:
 		stopDrain.Close()
+		if f.State() != brood.Running { // no process has it yet, and without the listener none could take it
+			f.Cancel()
+		}
 		listener.Close() // the last descriptor of it here
 	}
 	_, err = f.Result(context.Background())
