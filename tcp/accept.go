@@ -2,6 +2,7 @@ package tcp
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"syscall"
 	"time"
@@ -17,6 +18,7 @@ type acceptor struct {
 	serve    func(net.Conn)  // must not block; gone is called when the connection is over
 	paused   func(error)     // the system is out of something, for the first time in a while
 	rested   time.Time       // when a pause has last ended
+	limit    func() int      // how many descriptors there can be, of which some are kept; nil: none are
 }
 
 func newAcceptor(ln net.Listener, stopping <-chan struct{}, most int, serve func(net.Conn), paused func(error)) *acceptor {
@@ -31,22 +33,22 @@ func newAcceptor(ln net.Listener, stopping <-chan struct{}, most int, serve func
 func (a *acceptor) run() error {
 	pause := firstPause
 	for a.hasRoom() {
+		a.forget()
 		conn, err := a.ln.Accept()
 		switch {
 		case err == nil:
-			pause = firstPause
-			a.serve(conn)
+			low := a.crowded(conn)
+			if a.serve(conn); low != nil {
+				pause = a.rest(pause, low)
+			} else {
+				pause = firstPause
+			}
 			continue
 		case isClosed(a.stopping):
 			return nil
 		case errors.Is(err, syscall.ECONNABORTED), errors.Is(err, syscall.EINTR), errors.Is(err, syscall.EPROTO):
 		case exhausted(err):
-			if time.Since(a.rested) > quietTime {
-				a.paused(err)
-			}
-			a.rest(pause)
-			a.rested = time.Now()
-			pause = min(2*pause, longestPause)
+			pause = a.rest(pause, err)
 		default:
 			return err
 		}
@@ -112,12 +114,52 @@ func (a *acceptor) gone() {
 	}
 }
 
-// rest waits until a connection has ended, which has given something back, or d is over.
-func (a *acceptor) rest(d time.Duration) {
+// A process costs its parent descriptors, and without one a connection that was accepted is not
+// served, and gives none back: so connections must leave enough of them. There are no more at
+// once than all could have a process each; and as the program has files of its own, and the
+// kernel gives the lowest number that is free, a high one says that there are few: such a
+// connection is served, but accepting pauses.
+const (
+	descriptorsEach = 10 // of a connection and its process: eight, and what else a start needs for a moment
+	leastReserve    = 24 // for one process that starts, at the most
+)
+
+// affordable is for how many connections, of as many as are wanted, there are descriptors, once
+// so many are in use.
+func affordable(wanted, limit, inUse int) int {
+	if limit == 0 {
+		return wanted
+	}
+	return max(1, min(wanted, (limit-inUse-leastReserve)/descriptorsEach))
+}
+
+// crowded is an error if a connection has one of the descriptors that are kept.
+func (a *acceptor) crowded(conn net.Conn) error {
+	if a.limit == nil {
+		return nil
+	}
+	if limit := a.limit(); limit > 0 && descriptorOf(conn) >= limit-leastReserve {
+		return fmt.Errorf("the rest of %d descriptors is kept for starting processes: %w", limit, syscall.EMFILE)
+	}
+	return nil
+}
+
+// forget forgets the connections that have ended so far: those that end from now on are
+// what rest waits for.
+func (a *acceptor) forget() {
 	select {
-	case <-a.freed: // of a time before this want
+	case <-a.freed:
 	default:
 	}
+}
+
+// rest waits until a connection has ended, which has given something back, or d is over. It
+// returns how long the next pause is, if that was not enough.
+func (a *acceptor) rest(d time.Duration, why error) time.Duration {
+	if time.Since(a.rested) > quietTime {
+		a.paused(why)
+	}
+	defer func() { a.rested = time.Now() }()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -125,4 +167,5 @@ func (a *acceptor) rest(d time.Duration) {
 	case <-timer.C:
 	case <-a.stopping:
 	}
+	return min(2*d, longestPause)
 }

@@ -42,14 +42,21 @@ func newProcesses(s *Server, ln net.Listener) (*processes, error) {
 	if _, ok := ln.(filer); !ok {
 		return nil, fmt.Errorf("tcp: the connections of a %T can't go to processes: use one of package net for TCP or Unix sockets (for TLS see Handler.TLS)", ln)
 	}
+	limit := descriptorLimit()
+	most := affordable(s.o.MaxConns, limit, descriptorOf(ln)+1)
+	if most < s.o.MaxConns {
+		s.o.Logger.Warn("tcp: this process may have too few descriptors for Options.MaxConns (ulimit -n)", "handler", s.h.name, "MaxConns", s.o.MaxConns, "descriptors", limit, "served at once", most)
+	}
 	o := s.o.Pool
-	o.Name, o.Workers, o.Grace = s.h.name, s.o.MaxConns, graceOf(s.o.Grace)
+	o.Name, o.Workers, o.Grace = s.h.name, most, graceOf(s.o.Grace)
+	o.MinWorkers = min(o.MinWorkers, most)
 	pool, err := brood.NewProcessPool(o)
 	if err != nil {
 		return nil, fmt.Errorf("tcp: %w", err)
 	}
 	p := &processes{s: s, pool: pool}
-	p.accepts = newAcceptor(ln, s.stopping, s.o.MaxConns, p.serve, s.pausing)
+	p.accepts = newAcceptor(ln, s.stopping, most, p.serve, s.pausing)
+	p.accepts.limit = descriptorLimit
 	return p, nil
 }
 

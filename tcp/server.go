@@ -43,7 +43,8 @@ type Options struct {
 	Model Model
 	// MaxConns is how many connections are served at once; more wait in the listener's
 	// queue. 0: no bound with Threads, 100 with Processes, Workers with Prefork, where it is
-	// divided among the processes.
+	// divided among the processes. Each process costs this one about ten descriptors: with
+	// Processes there are no more connections at once than its limit of them allows.
 	MaxConns int
 	// Workers is how many processes Prefork has. 0: two for each CPU.
 	Workers int

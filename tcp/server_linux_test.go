@@ -2,7 +2,6 @@ package tcp
 
 import (
 	"bufio"
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -15,9 +14,7 @@ import (
 	"math/big"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -165,90 +162,6 @@ func TestTLS(t *testing.T) {
 	})
 }
 
-// When descriptors run out, accepting pauses, and goes on when connections have ended.
-func TestOutOfDescriptors(t *testing.T) {
-	for _, model := range []string{"threads", "processes", "prefork"} {
-		t.Run(model, func(t *testing.T) {
-			watchdog(t, time.Minute)
-			cmd := exec.Command(os.Args[0], model)
-			cmd.Env = append(os.Environ(), "BROOD_TCP_TEST_ROLE=few descriptors")
-			cmd.Stderr = os.Stderr
-			stdin, err := cmd.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			stdout, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			defer cmd.Wait()
-			defer stdin.Close()
-			lines := bufio.NewReader(stdout)
-			addr, err := lines.ReadString('\n')
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := &served{t: t, addr: strings.TrimSpace(addr)}
-			var all []*client
-			for range 150 {
-				all = append(all, s.dial())
-			}
-			if model != "processes" { // there no more are accepted than there are processes for
-				if line, err := lines.ReadString('\n'); line != "pauses\n" {
-					t.Fatalf("%q, %v", line, err)
-				}
-			}
-			var wg sync.WaitGroup
-			for i, c := range all { // each is served, as soon as others have ended
-				wg.Go(func() {
-					c.gets(fmt.Sprint("x", i), fmt.Sprint("X", i))
-					c.Close()
-				})
-			}
-			wg.Wait()
-			stdin.Close()
-			if line, err := lines.ReadString('\n'); line != "ended <nil>\n" {
-				t.Fatalf("%q, %v", line, err)
-			}
-		})
-	}
-}
-
-func init() { // which refers to itself
-	roles["few descriptors"] = func() {
-		o := map[string]Options{"threads": {}, "processes": {Model: Processes, MaxConns: 20}, "prefork": {Model: Prefork, Workers: 1, MaxConns: 150}}[os.Args[1]]
-		few := uint64(100)
-		if o.Model == Processes { // a worker costs its parent some
-			few = 60
-		}
-		syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: few, Max: few})
-		s, err := NewServer(upper, o)
-		if err != nil {
-			panic(err)
-		}
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			panic(err)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		over := make(chan error)
-		go func() { over <- s.Serve(ctx, ln) }()
-		fmt.Println(ln.Addr())
-		for o.Model != Processes && s.Stats().Pauses == 0 {
-			runtime.Gosched()
-		}
-		if o.Model != Processes {
-			fmt.Println("pauses")
-		}
-		io.Copy(io.Discard, os.Stdin)
-		cancel()
-		fmt.Println("ended", <-over)
-	}
-}
-
 // Handlers' processes are killed under load, some each second: each kill costs one connection,
 // the others see nothing.
 func TestKillStorm(t *testing.T) {
@@ -338,94 +251,4 @@ func stormClient(t *testing.T, s *served, i int, mu *sync.Mutex, serving, killed
 	delete(serving, pid)
 	mu.Unlock()
 	return lost
-}
-
-// Very many clients are connected at once, and each is served.
-func TestVeryMany(t *testing.T) {
-	for _, c := range []struct {
-		model            Model
-		clients, ifShort int
-	}{{Threads, 10_000, 1000}, {Processes, 1000, 20}} {
-		t.Run(c.model.String(), func(t *testing.T) {
-			n := c.ifShort
-			if long {
-				n = c.clients
-			}
-			many(t, c.model, n)
-		})
-	}
-}
-
-// many has clients in this process, and the server in another, as each has its descriptors.
-func many(t *testing.T, m Model, n int) {
-	watchdog(t, 3*time.Minute)
-	cmd := exec.Command(os.Args[0], m.String(), fmt.Sprint(n))
-	cmd.Env = append(os.Environ(), "BROOD_TCP_TEST_ROLE=many")
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer cmd.Wait()
-	defer stdin.Close()
-	lines := bufio.NewReader(stdout)
-	addr, err := lines.ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &served{t: t, addr: strings.TrimSpace(addr)}
-	all := make([]*client, n)
-	for i := range all {
-		all[i] = s.dial()
-	}
-	for round := range 2 {
-		for i, c := range all { // all of them are open
-			fmt.Fprintf(c, "x%d %d\n", round, i)
-		}
-		for i, c := range all {
-			if line, err := c.lines.ReadString('\n'); line != fmt.Sprintf("X%d %d\n", round, i) {
-				t.Fatalf("client %d: %q, %v", i, line, err)
-			}
-		}
-	}
-	for _, c := range all {
-		c.Close()
-	}
-	stdin.Close()
-	if line, err := lines.ReadString('\n'); line != fmt.Sprintf("ended <nil> {Accepted:%d Active:0 Failed:0 Panicked:0 Died:0 Pauses:0}\n", n) {
-		t.Errorf("%q, %v", line, err)
-	}
-}
-
-func init() {
-	roles["many"] = func() {
-		n, _ := strconv.Atoi(os.Args[2])
-		o := Options{}
-		if os.Args[1] == Processes.String() {
-			o = Options{Model: Processes, MaxConns: n}
-		}
-		s, err := NewServer(upper, o)
-		if err != nil {
-			panic(err)
-		}
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			panic(err)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		over := make(chan error)
-		go func() { over <- s.Serve(ctx, ln) }()
-		fmt.Println(ln.Addr())
-		io.Copy(io.Discard, os.Stdin)
-		cancel()
-		err = <-over
-		fmt.Printf("ended %v %+v\n", err, s.Stats())
-	}
 }
