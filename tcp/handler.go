@@ -11,7 +11,6 @@ import (
 	"runtime/debug"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/brood-go/brood"
 )
@@ -31,6 +30,10 @@ type Handler struct {
 // connection is closed when fn has returned; its error, but for those of a client that has
 // gone, is logged. ctx ends when the server has drained for long enough: then reads and
 // writes fail as well.
+//
+// The connection is one of this package, as the server has a hand in its deadlines. What
+// others have, such as CloseWrite, SyscallConn and ReadFrom, it has too; its NetConn method gives
+// the one below, and so does that of a *tls.Conn twice.
 func NewHandler(name string, fn func(ctx context.Context, conn net.Conn) error) *Handler {
 	if fn == nil {
 		panic(fmt.Sprintf("tcp: NewHandler(%q): the function is nil", name))
@@ -77,34 +80,25 @@ func vanished(err error) bool {
 }
 
 // serve serves a connection on this goroutine, and closes it. A panic is an error.
-func (h *Handler) serve(ctx context.Context, conn net.Conn, idle time.Duration) (err error) {
-	defer conn.Close()
+func (h *Handler) serve(ctx context.Context, c *conn) (err error) {
+	defer c.Close()
 	defer func() {
 		if v := recover(); v != nil {
 			err = &brood.PanicError{Value: fmt.Sprint(v), Stack: debug.Stack(), Task: "handler " + h.name}
 		}
 	}()
-	raw := conn
-	cut := func() { raw.SetDeadline(past) }
-	if idle > 0 {
-		i := newIdleConn(conn, idle)
-		conn, cut = i, i.cut
+	defer context.AfterFunc(ctx, c.cut)()
+	if h.tls == nil {
+		return h.fn(ctx, c)
 	}
-	defer context.AfterFunc(ctx, cut)()
-	if h.tls != nil {
-		config, err := h.tls()
-		if err != nil {
-			return fmt.Errorf("tcp: the TLS configuration of handler %s: %w", h.name, err)
-		}
-		secure := tls.Server(conn, config)
-		defer secure.Close() // which says that this is the end, and nobody has cut it short
-		if err := secure.HandshakeContext(ctx); err != nil {
-			return fmt.Errorf("tcp: TLS handshake: %w", err)
-		}
-		conn = secure
+	config, err := h.tls()
+	if err != nil {
+		return fmt.Errorf("tcp: the TLS configuration of handler %s: %w", h.name, err)
 	}
-	return h.fn(ctx, conn)
+	secure := tls.Server(c, config)
+	defer secure.Close() // which says that this is the end, and nobody has cut it short
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("tcp: TLS handshake: %w", err)
+	}
+	return h.fn(ctx, secure)
 }
-
-// past is a deadline that is over.
-var past = time.Unix(1, 0)

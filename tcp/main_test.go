@@ -44,6 +44,12 @@ var (
 	})
 )
 
+// asks waits for its client's end, and says of whom it was.
+var asks = NewHandler("test asks", func(_ context.Context, conn net.Conn) error {
+	conn.Read(make([]byte, 1))
+	return fmt.Errorf("it was %v", conn.RemoteAddr())
+})
+
 var errHandler = errors.New("as asked")
 
 func serveUpper(ctx context.Context, conn net.Conn) error {
@@ -71,6 +77,16 @@ func serveUpper(ctx context.Context, conn net.Conn) error {
 			if err == nil {
 				err = p.Kill()
 			}
+			return err
+		case "close\n":
+			conn.Close()
+			<-ctx.Done()
+			return nil
+		case "hold on\n":
+			fmt.Fprintln(conn, "holds")
+			<-ctx.Done()
+			conn.SetDeadline(time.Now().Add(time.Hour))
+			_, err := conn.Read(make([]byte, 1))
 			return err
 		case "until the end\n":
 			fmt.Fprintln(conn, "waits")

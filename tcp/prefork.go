@@ -269,7 +269,7 @@ func (h *Handler) serveMany(ctx context.Context, p shared) (none struct{}, err e
 		io.Copy(io.Discard, p.drain) // ends also with this function
 		stop()
 	}()
-	c := &crew{h: h, idle: p.Idle, ctx: ctx, conns: make(map[net.Conn]struct{})}
+	c := &crew{h: h, idle: p.Idle, ctx: ctx, conns: make(map[*conn]struct{})}
 	var active sync.WaitGroup
 	served := 0
 	c.began = func() {

@@ -21,7 +21,8 @@ type processes struct {
 
 // passed is a connection on its way to a process.
 type passed struct {
-	Idle time.Duration
+	Idle   time.Duration
+	Remote address
 
 	conn   brood.Descriptor // in the process that has accepted it
 	socket *os.File         // in the one that serves it
@@ -73,13 +74,13 @@ func (p *processes) serve(conn net.Conn) {
 	s := p.s
 	s.accepted.Add(1)
 	s.enter()
-	remote := conn.RemoteAddr()
+	remote := remoteOf(conn)
 	over := func(err error) {
 		s.outcome(remote, err)
 		p.accepts.gone()
 		s.leave()
 	}
-	p.s.h.one.Submit(s.ctx, p.pool, passed{Idle: s.o.IdleTimeout, conn: conn.(brood.Descriptor)}).OnDone(func(f *brood.Future[struct{}]) {
+	p.s.h.one.Submit(s.ctx, p.pool, passed{Idle: s.o.IdleTimeout, Remote: addressOf(remote), conn: conn.(brood.Descriptor)}).OnDone(func(f *brood.Future[struct{}]) {
 		_, err := f.Result(context.Background())
 		over(err)
 	})
@@ -95,10 +96,41 @@ func (p *processes) end() error {
 
 // serveOne serves a connection in the process that it was passed to.
 func (h *Handler) serveOne(ctx context.Context, p passed) (none struct{}, err error) {
-	conn, err := net.FileConn(p.socket)
+	accepted, err := net.FileConn(p.socket)
 	p.socket.Close()
 	if err != nil {
 		return none, fmt.Errorf("tcp: the connection that was passed on: %w", err)
 	}
-	return none, h.serve(ctx, conn, p.Idle)
+	c := newConn(accepted, p.Idle)
+	c.passed, c.remote = true, p.Remote.addr()
+	return none, h.serve(ctx, c)
+}
+
+// address is a remote address on its way to a process, where the system would not tell that of
+// a client that has gone.
+type address struct {
+	Network string
+	IP      []byte
+	Port    int
+	Name    string // or zone
+}
+
+func addressOf(a net.Addr) address {
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		return address{a.Network(), a.IP, a.Port, a.Zone}
+	case *net.UnixAddr:
+		return address{Network: a.Net, Name: a.Name}
+	}
+	return address{Network: a.Network()}
+}
+
+func (a address) addr() net.Addr {
+	switch a.Network {
+	case "tcp":
+		return &net.TCPAddr{IP: a.IP, Port: a.Port, Zone: a.Name}
+	case "unix", "unixpacket":
+		return &net.UnixAddr{Net: a.Network, Name: a.Name}
+	}
+	return anyone{a.Network}
 }

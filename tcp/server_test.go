@@ -120,29 +120,62 @@ func TestMaxConns(t *testing.T) {
 	})
 }
 
-// A connection on which nothing passes ends; one that is busy in one direction does not, though
-// the other is silent.
+// A connection on which nothing passes ends; one that has longer does not. What counts is tested
+// in conn_test.go.
 func TestIdle(t *testing.T) {
 	onEach(t, func(t *testing.T, o Options) {
-		o.IdleTimeout = 100 * time.Millisecond
+		o.IdleTimeout = 50 * time.Millisecond
 		s := serve(t, upper, o)
-		c := s.dial()
-		began := time.Now()
-		for i := 0; time.Since(began) < 2*o.IdleTimeout; i++ {
-			c.gets(fmt.Sprint("x", i), fmt.Sprint("X", i))
-		}
-		if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+		if _, err := s.dial().Read(make([]byte, 1)); err != io.EOF {
 			t.Errorf("a silent one: %v", err)
 		}
-		f := serve(t, floods, o)
-		c = f.dial()
-		began = time.Now()
-		for time.Since(began) < 3*o.IdleTimeout {
-			if _, err := io.CopyN(io.Discard, c, 1000); err != nil {
-				t.Fatalf("after %v: %v", time.Since(began), err)
-			}
+		eventually(t, "it is over", func() bool { return s.Stats() == Stats{Accepted: 1} })
+		o.IdleTimeout = time.Minute
+		if _, err := io.CopyN(io.Discard, serve(t, floods, o).dial(), 300_000); err != nil {
+			t.Error(err)
 		}
-		c.Close()
+	})
+}
+
+// When the handler closes its connection the client learns of it, though the handler goes on.
+func TestClose(t *testing.T) {
+	onEach(t, func(t *testing.T, o Options) {
+		o.Drain = -1
+		serve(t, upper, o).dial().loses("close")
+	})
+}
+
+// When the contexts have ended no deadline of the handler's own makes it wait.
+func TestCutWins(t *testing.T) {
+	onEach(t, func(t *testing.T, o Options) {
+		o.Drain, o.Grace = -1, time.Hour
+		s := serve(t, upper, o)
+		s.dial().gets("hold on", "holds")
+		s.end()
+		if err := s.ends(); err != nil {
+			t.Error(err)
+		}
+		if st := s.Stats(); st != (Stats{Accepted: 1}) {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// A client that was reset before it was served has a remote address all the same.
+func TestResetRemote(t *testing.T) {
+	onEach(t, func(t *testing.T, o Options) {
+		o.MaxConns, o.Workers = 1, min(o.Workers, 1)
+		s := serve(t, asks, o)
+		first := s.dial()
+		eventually(t, "one is served", func() bool { return s.Stats().Active == 1 })
+		second := s.dial()
+		second.Conn.(*net.TCPConn).SetLinger(0)
+		second.Close()
+		first.Close()
+		for _, c := range []*client{first, second} {
+			want := "it was " + c.LocalAddr().String()
+			eventually(t, want, func() bool { return strings.Contains(s.log.String(), want) })
+		}
 	})
 }
 

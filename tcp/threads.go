@@ -21,11 +21,12 @@ type crew struct {
 	accepts *acceptor
 
 	mu    sync.Mutex
-	conns map[net.Conn]struct{}
+	conns map[*conn]struct{}
 }
 
 // serve starts the thread of a connection.
-func (c *crew) serve(conn net.Conn) {
+func (c *crew) serve(accepted net.Conn) {
+	conn := newConn(accepted, c.idle)
 	c.mu.Lock()
 	c.conns[conn] = struct{}{}
 	c.mu.Unlock()
@@ -40,7 +41,7 @@ func (c *crew) serve(conn net.Conn) {
 			c.ended(remote, err)
 			c.accepts.gone()
 		}()
-		err = c.h.serve(ctx, conn, c.idle)
+		err = c.h.serve(ctx, conn)
 		return nil
 	})
 }
@@ -62,7 +63,7 @@ type threads struct {
 }
 
 func newThreads(s *Server, ctx context.Context, ln net.Listener) *threads {
-	t := &threads{crew{h: s.h, idle: s.o.IdleTimeout, conns: make(map[net.Conn]struct{})}}
+	t := &threads{crew{h: s.h, idle: s.o.IdleTimeout, conns: make(map[*conn]struct{})}}
 	t.ctx = handlerContext(ctx, s.ctx)
 	t.began = func() {
 		s.accepted.Add(1)
