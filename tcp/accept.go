@@ -21,9 +21,12 @@ type acceptor struct {
 	limit    func() int      // how many descriptors there can be, of which some are kept; nil: none are
 }
 
+// unbounded is as many connections as there may be.
+const unbounded = -1
+
 func newAcceptor(ln net.Listener, stopping <-chan struct{}, most int, serve func(net.Conn), paused func(error)) *acceptor {
 	a := &acceptor{ln: ln, stopping: stopping, freed: make(chan struct{}, 1), serve: serve, paused: paused}
-	if most > 0 {
+	if most != unbounded {
 		a.room = make(chan struct{}, most)
 	}
 	return a

@@ -36,12 +36,27 @@ func (p *passed) Files() []brood.Descriptor { return []brood.Descriptor{p.conn} 
 // SetFiles implements brood.FileCarrier.
 func (p *passed) SetFiles(files []*os.File) { p.socket = files[0] }
 
-// filer is a connection or a listener that can be passed on.
-type filer interface{ File() (*os.File, error) }
+// filer is a listener of which there can be another descriptor.
+type filer interface {
+	net.Listener
+	File() (*os.File, error)
+}
+
+// shareable is a listener whose connections can go to processes. What wraps one, also one that has
+// all of its methods, changes what is accepted, and a process would get what is below.
+func shareable(ln net.Listener) (filer, error) {
+	switch ln := ln.(type) {
+	case *net.TCPListener:
+		return ln, nil
+	case *net.UnixListener:
+		return ln, nil
+	}
+	return nil, fmt.Errorf("tcp: the connections of a %T can't go to processes: use a *net.TCPListener or *net.UnixListener as it is, and for TLS Handler.TLS; the model Threads takes any listener", ln)
+}
 
 func newProcesses(s *Server, ln net.Listener) (*processes, error) {
-	if _, ok := ln.(filer); !ok {
-		return nil, fmt.Errorf("tcp: the connections of a %T can't go to processes: use one of package net for TCP or Unix sockets (for TLS see Handler.TLS)", ln)
+	if _, err := shareable(ln); err != nil {
+		return nil, err
 	}
 	limit := descriptorLimit()
 	most := affordable(s.o.MaxConns, limit, descriptorOf(ln)+1)

@@ -46,13 +46,16 @@ type Options struct {
 	// divided among the processes. Each process costs this one about ten descriptors: with
 	// Processes there are no more connections at once than its limit of them allows.
 	MaxConns int
-	// Workers is how many processes Prefork has. 0: two for each CPU.
+	// Workers is how many processes of Prefork accept. Those that have accepted
+	// Options.Pool.MaxTasks connections and still serve some come on top, as many again at the most.
+	// 0: two for each CPU, but no more than MaxConns.
 	Workers int
 	// IdleTimeout ends a connection on which nothing has passed for so long, in either
 	// direction: what waits for it then fails with os.ErrDeadlineExceeded. 0: never.
 	IdleTimeout time.Duration
-	// Drain is how long, at the end of Serve's context, connections may go on before the
-	// contexts of their handlers end. 0: 10 s; negative: not at all.
+	// Drain is how long connections may go on before the contexts of their handlers end, when
+	// that of Serve has ended, the listener has failed, or no process can be started. 0: 10 s;
+	// negative: not at all.
 	Drain time.Duration
 	// Grace is how long a handler has to return when its context has ended. 0: 2 s; negative:
 	// none.
@@ -80,6 +83,9 @@ func (o Options) withDefaults() Options {
 	if o.Model == Prefork {
 		if o.Workers == 0 {
 			o.Workers = 2 * cpus
+			if o.MaxConns > 0 {
+				o.Workers = min(o.Workers, o.MaxConns)
+			}
 		}
 		if o.MaxConns == 0 {
 			o.MaxConns = o.Workers
@@ -141,13 +147,14 @@ func (o *Options) validate() error {
 // ErrClosed is what Serve returns when the server was told to end before.
 var ErrClosed = errors.New("tcp: the server is closed")
 
-// Stats is how a server is doing. With Prefork the processes tell of themselves every 50 ms.
+// Stats is how a server is doing. With Prefork the processes tell of themselves, but not more
+// often than every 50 ms.
 type Stats struct {
 	Accepted int64 // connections so far
 	Active   int   // that are served now
 	Failed   int64 // whose handler returned an error, but for clients that went away
 	Panicked int64 // whose handler panicked
-	Died     int64 // whose process died
+	Died     int64 // whose process died, as far as it had told of them
 	Pauses   int64 // times in which the system was out of something, so that accepting had to pause
 }
 
@@ -162,6 +169,7 @@ type Server struct {
 	stopping chan struct{} // closed when no more is accepted
 	ctx      context.Context
 	cancel   context.CancelFunc // ends the handlers' contexts
+	draining sync.Once          // the time until then runs
 	finished chan struct{}      // closed when Serve has returned
 
 	mu      sync.Mutex
@@ -234,13 +242,11 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		ln.Close()
 	}
 	s.mu.Unlock()
-	defer context.AfterFunc(ctx, func() {
-		s.stop()
-		timer := time.AfterFunc(s.o.Drain, s.cancel)
-		context.AfterFunc(s.ctx, func() { timer.Stop() })
-	})()
-	err = m.run()
-	s.stop()
+	defer context.AfterFunc(ctx, s.drain)()
+	if err = m.run(); err != nil {
+		err = fmt.Errorf("tcp: the listener has failed: %w", err)
+		s.fails(err)
+	}
 	s.settle()
 	s.cancel()
 	err = errors.Join(err, m.end())
@@ -249,14 +255,33 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	return errors.Join(err, s.broken)
 }
 
+// drain ends accepting, and the handlers' contexts some time later.
+func (s *Server) drain() {
+	s.stop()
+	s.draining.Do(func() {
+		timer := time.AfterFunc(s.o.Drain, s.cancel)
+		context.AfterFunc(s.ctx, func() { timer.Stop() })
+	})
+}
+
+// fails ends the server for a reason of its own.
+func (s *Server) fails(err error) {
+	s.o.Logger.Error("tcp: the server ends", "handler", s.h.name, "error", err)
+	s.drain()
+}
+
 // breaks ends the server because no process can be started.
 func (s *Server) breaks(err error) {
+	err = fmt.Errorf("tcp: %w", err)
 	s.mu.Lock()
-	if s.broken == nil {
-		s.broken = fmt.Errorf("tcp: %w", err)
+	first := s.broken == nil
+	if first {
+		s.broken = err
 	}
 	s.mu.Unlock()
-	s.stop()
+	if first {
+		s.fails(err)
+	}
 }
 
 func (s *Server) model(ctx context.Context, ln net.Listener) (model, error) {
@@ -360,9 +385,7 @@ func (s *Server) wait(ctx context.Context) error {
 // Stats says how the server is doing.
 func (s *Server) Stats() Stats {
 	if s.o.Model == Prefork {
-		st := s.tallies.sum()
-		st.Died = s.died.Load()
-		return st
+		return s.tallies.sum()
 	}
 	s.mu.Lock()
 	active := s.busy

@@ -43,9 +43,7 @@ func TestCrashes(t *testing.T) {
 					c.gets(fmt.Sprint("x", i), fmt.Sprint("X", i))
 				}
 			}
-			if o.Model == Processes {
-				eventually(t, "all are counted", func() bool { return s.Stats() == Stats{Accepted: 12, Active: 2, Died: 10} })
-			}
+			eventually(t, "all are counted", func() bool { return s.Stats() == Stats{Accepted: 12, Active: 2, Died: 10} })
 			c := s.dial()
 			c.gets("b", "B")
 			if !strings.Contains(s.log.String(), "killed by signal 9") {

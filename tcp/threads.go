@@ -3,7 +3,9 @@ package tcp
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,11 +52,12 @@ func (c *crew) serve(accepted net.Conn) {
 // there are.
 func (c *crew) cutOff() int {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	for conn := range c.conns {
+	left := slices.Collect(maps.Keys(c.conns))
+	c.mu.Unlock()
+	for _, conn := range left { // which may take its time
 		conn.Close()
 	}
-	return len(c.conns)
+	return len(left)
 }
 
 // threads is the model of a goroutine for each connection.
@@ -73,7 +76,11 @@ func newThreads(s *Server, ctx context.Context, ln net.Listener) *threads {
 		s.outcome(remote, err)
 		s.leave()
 	}
-	t.accepts = newAcceptor(ln, s.stopping, s.o.MaxConns, t.serve, s.pausing)
+	most := unbounded
+	if s.o.MaxConns > 0 {
+		most = s.o.MaxConns
+	}
+	t.accepts = newAcceptor(ln, s.stopping, most, t.serve, s.pausing)
 	return t
 }
 
