@@ -78,6 +78,16 @@ func serveUpper(ctx context.Context, conn net.Conn) error {
 				err = p.Kill()
 			}
 			return err
+		case "able\n":
+			line = os.Getenv("BROOD_TCP_TEST_ABLE") + "\n"
+		case "eat\n":
+			var all [][]byte
+			for range 64 { // 512 MiB
+				all = append(all, bytes.Repeat([]byte("x"), 8<<20))
+			}
+			<-ctx.Done()
+			runtime.KeepAlive(all)
+			return nil
 		case "close\n":
 			conn.Close()
 			<-ctx.Done()

@@ -1,0 +1,135 @@
+package tcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/brood-go/brood"
+)
+
+// scripted is a listener of which the test says what becomes of each Accept.
+type scripted struct {
+	net.Listener
+	script chan error // nil: a connection
+	closed sync.Once
+}
+
+func listenScripted(t *testing.T) *scripted {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &scripted{Listener: ln, script: make(chan error, 100)}
+}
+
+func (l *scripted) Accept() (net.Conn, error) {
+	err, ok := <-l.script
+	switch {
+	case !ok:
+		return nil, net.ErrClosed
+	case err != nil:
+		return nil, &net.OpError{Op: "accept", Err: err}
+	}
+	return l.Listener.Accept()
+}
+
+func (l *scripted) Close() error {
+	l.closed.Do(func() { close(l.script) })
+	return l.Listener.Close()
+}
+
+// A server whose listener fails says so at once, and its handlers have as long as at any end.
+func TestListenerFails(t *testing.T) {
+	for _, drain := range []time.Duration{time.Hour, time.Millisecond} {
+		ln := listenScripted(t)
+		ln.script <- nil
+		s := serveOn(t, ln, upper, Options{Drain: drain})
+		c := s.dial()
+		c.gets("until the end", "waits")
+		ln.script <- errHandler
+		eventually(t, "it is logged", func() bool { return strings.Contains(s.log.String(), "the server ends") })
+		if drain == time.Hour {
+			select {
+			case err := <-s.over:
+				t.Errorf("it has not drained: %v", err)
+			default:
+			}
+			s.Close()
+		}
+		if err := s.ends(); !errors.Is(err, errHandler) || !strings.Contains(err.Error(), "listener") {
+			t.Error(err)
+		}
+	}
+}
+
+// unable is an initializer that fails.
+var unable = brood.NewFunc("test unable", func(_ context.Context, why string) (struct{}, error) {
+	fmt.Println("this is the initializer")
+	return struct{}{}, fmt.Errorf("unable: %s", why)
+})
+
+// able is one that does not.
+var able = brood.NewFunc("test able", func(_ context.Context, what string) (struct{}, error) {
+	return struct{}{}, os.Setenv("BROOD_TCP_TEST_ABLE", what)
+})
+
+// When no process can be started the server ends, and says why. So does the initializer's output.
+func TestNoProcess(t *testing.T) {
+	onEach(t, func(t *testing.T, o Options) {
+		if o.Model == Threads {
+			return
+		}
+		o.MaxConns, o.Workers = 1, min(o.Workers, 1)
+		o.Pool = brood.PoolOptions{Initializer: unable.Bind("as asked"), Output: brood.OutputCapture, Spares: -1}
+		s := serve(t, upper, o)
+		s.dial()
+		err := s.ends()
+		var start *brood.StartError
+		if !errors.As(err, &start) || start.Stage != "initializer" || !strings.Contains(err.Error(), "unable: as asked") || !strings.Contains(string(start.Output), "this is the initializer") {
+			t.Errorf("%v, %+v", err, start)
+		}
+		if !strings.Contains(s.log.String(), "the server ends") {
+			t.Errorf("logged: %s", s.log)
+		}
+	})
+}
+
+// What else is said of the processes holds.
+func TestPoolOptions(t *testing.T) {
+	onEach(t, func(t *testing.T, o Options) {
+		if o.Model == Threads {
+			return
+		}
+		o.Pool = brood.PoolOptions{Initializer: able.Bind("yes"), Memory: 256 << 20}
+		s := serve(t, upper, o)
+		s.dial().gets("able", "YES")
+		s.dial().loses("eat")
+		eventually(t, "one has died", func() bool { return s.Stats().Died > 0 && strings.Contains(s.log.String(), "out of memory") })
+	})
+}
+
+// A listener that wraps another one would be passed by.
+func TestWrappedListener(t *testing.T) {
+	onEach(t, func(t *testing.T, o Options) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := serveOn(t, struct{ *net.TCPListener }{ln.(*net.TCPListener)}, upper, o)
+		if o.Model == Threads {
+			s.dial().gets("a", "A")
+			return
+		}
+		if err := s.ends(); err == nil || !strings.Contains(err.Error(), "Threads") || !strings.Contains(err.Error(), "Handler.TLS") {
+			t.Error(err)
+		}
+	})
+}
