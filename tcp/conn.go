@@ -1,10 +1,12 @@
 package tcp
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -32,13 +34,16 @@ type conn struct {
 	net.Conn
 	remote net.Addr
 	passed bool // another process has a descriptor of the same socket
-	idle   time.Duration
-	born   time.Time
-	last   atomic.Int64  // when something passed, as a time since born
-	met    atomic.Uint32 // what calls have failed with
-	in     side
-	out    side
+	limits
+	born time.Time
+	last atomic.Int64  // when something passed, as a time since born
+	met  atomic.Uint32 // what calls have failed with
+	in   side
+	out  side
 }
+
+// limits are those of a connection's times, also on the way to another process.
+type limits struct{ Idle, Handshake time.Duration }
 
 // side is one direction's deadlines.
 type side struct {
@@ -53,6 +58,7 @@ const (
 	metEnd     = 1 << iota // of what the client sends
 	metTimeout             // a deadline, whosever
 	metFailure
+	metClose // by the handler
 )
 
 // pieceSize is how much a Write writes before it looks at the clock.
@@ -61,8 +67,8 @@ const pieceSize = 64 << 10
 // past is a deadline that is over.
 var past = time.Unix(1, 0)
 
-func newConn(c net.Conn, idle time.Duration) *conn {
-	return &conn{Conn: c, remote: remoteOf(c), idle: idle, born: time.Now()}
+func newConn(c net.Conn, l limits) *conn {
+	return &conn{Conn: c, remote: remoteOf(c), limits: l, born: time.Now()}
 }
 
 // anyone is the remote address of a connection that has none.
@@ -119,6 +125,7 @@ func (c *conn) CloseWrite() error {
 // Close implements net.Conn. The client learns of it at once, also when another process still
 // has a descriptor of the socket.
 func (c *conn) Close() error {
+	c.met.Or(metClose)
 	if c.passed {
 		c.CloseWrite()
 		c.CloseRead()
@@ -128,7 +135,7 @@ func (c *conn) Close() error {
 
 // Read implements net.Conn.
 func (c *conn) Read(p []byte) (n int, err error) {
-	if c.idle == 0 {
+	if c.Idle == 0 {
 		n, err = c.Conn.Read(p)
 	} else {
 		n, err = c.readIdle(p)
@@ -141,7 +148,7 @@ func (c *conn) Read(p []byte) (n int, err error) {
 
 // Write implements net.Conn.
 func (c *conn) Write(p []byte) (n int, err error) {
-	if c.idle == 0 {
+	if c.Idle == 0 {
 		n, err = c.Conn.Write(p)
 	} else {
 		n, err = c.writeIdle(p)
@@ -156,7 +163,7 @@ func (c *conn) Write(p []byte) (n int, err error) {
 // is an idle time, as nobody would know how far it is.
 func (c *conn) ReadFrom(r io.Reader) (n int64, err error) {
 	to, ok := c.Conn.(io.ReaderFrom)
-	if !ok || c.idle > 0 || !sendable(r) {
+	if !ok || c.Idle > 0 || !sendable(r) {
 		return io.Copy(writerOnly{c}, r)
 	}
 	if n, err = to.ReadFrom(r); err != nil {
@@ -192,16 +199,49 @@ func (c *conn) note(err error) {
 	}
 }
 
+// errFailed are what a connection fails with when its client has gone.
+var errFailed = []error{syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED, syscall.ETIMEDOUT, io.ErrClosedPipe, io.ErrShortWrite}
+
+// explains reports whether a handler's error says no more than that its connection, or the server, is
+// over. What the handler has met elsewhere is its own failure: only what this very connection
+// has met counts, and of an error with several causes each must.
+func (c *conn) explains(ctx context.Context, err error) bool {
+	met := c.met.Load()
+	return everyCause(err, func(err error) bool {
+		switch {
+		case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+			return ctx.Err() != nil
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return met&metEnd != 0
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return met&metTimeout != 0
+		case errors.Is(err, net.ErrClosed):
+			return met&(metFailure|metClose) != 0
+		}
+		return met&metFailure != 0 && slices.ContainsFunc(errFailed, func(e error) bool { return errors.Is(err, e) })
+	})
+}
+
+// everyCause reports whether f is true of all that err wraps, where that is several errors.
+func everyCause(err error, f func(error) bool) bool {
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		if several, ok := e.(interface{ Unwrap() []error }); ok && len(several.Unwrap()) > 0 {
+			return !slices.ContainsFunc(several.Unwrap(), func(e error) bool { return e != nil && !everyCause(e, f) })
+		}
+	}
+	return f(err)
+}
+
 func (c *conn) touch() { c.last.Store(int64(time.Since(c.born))) }
 
 // until is when a call that began so long after the connection will have waited for too long.
 func (c *conn) until(began time.Duration) time.Time {
-	return c.born.Add(max(time.Duration(c.last.Load()), began) + c.idle)
+	return c.born.Add(max(time.Duration(c.last.Load()), began) + c.Idle)
 }
 
 func (c *conn) readIdle(p []byte) (int, error) {
 	began := time.Since(c.born)
-	for slack := c.idle / 8; ; slack = 0 {
+	for slack := c.Idle / 8; ; slack = 0 {
 		if err := c.in.before(c.until(began), slack, c.Conn.SetReadDeadline); err != nil {
 			return 0, err
 		}
@@ -221,10 +261,10 @@ func (c *conn) readIdle(p []byte) (int, error) {
 
 func (c *conn) writeIdle(p []byte) (n int, err error) {
 	began := time.Since(c.born)
-	slack := c.idle / 8
+	slack := c.Idle / 8
 	for {
 		until := c.until(began)
-		if early := time.Now().Add(c.idle / 2); early.Before(until) {
+		if early := time.Now().Add(c.Idle / 2); early.Before(until) {
 			until = early
 		}
 		if err := c.out.before(until, slack, c.Conn.SetWriteDeadline); err != nil {
@@ -234,7 +274,7 @@ func (c *conn) writeIdle(p []byte) (n int, err error) {
 		if n += m; m > 0 {
 			c.touch()
 		}
-		slack = c.idle / 8
+		slack = c.Idle / 8
 		if err != nil {
 			if !c.goesOn(&c.out, err, began) {
 				return n, err
@@ -300,7 +340,7 @@ func (c *conn) setUser(s *side, t time.Time, set func(time.Time) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.user = t
-	if c.idle > 0 {
+	if c.Idle > 0 {
 		if until := c.until(0); t.IsZero() || until.Before(t) {
 			t = until
 		}

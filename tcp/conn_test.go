@@ -1,14 +1,19 @@
 package tcp
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/brood-go/brood"
 )
 
 const testIdle = 8 * time.Second // of time in a bubble
@@ -19,7 +24,7 @@ func piped(t *testing.T, idle time.Duration, f func(t *testing.T, c *conn, clien
 	synctest.Test(t, func(t *testing.T) {
 		server, client := net.Pipe()
 		defer client.Close()
-		c := newConn(server, idle)
+		c := newConn(server, limits{Idle: idle})
 		defer c.Close()
 		f(t, c, client)
 	})
@@ -229,7 +234,7 @@ func TestConnMethods(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := newConn(accepted, idle)
+		c := newConn(accepted, limits{Idle: idle})
 		defer c.Close()
 		if c.NetConn() != accepted || c.RemoteAddr().String() != client.LocalAddr().String() {
 			t.Error(c.NetConn(), c.RemoteAddr())
@@ -271,7 +276,7 @@ func TestConnMethods(t *testing.T) {
 			}
 		}
 	})
-	bare := newConn(nowhere{}, 0)
+	bare := newConn(nowhere{}, limits{})
 	if a := bare.RemoteAddr(); a == nil || a.String() != "unknown" || a.Network() != "unknown" {
 		t.Error(a)
 	}
@@ -282,3 +287,36 @@ type nowhere struct{ net.Conn }
 
 func (nowhere) RemoteAddr() net.Addr { return nil }
 func (nowhere) LocalAddr() net.Addr  { return nil }
+
+// Of an error with several causes the connection must explain each.
+func TestExplains(t *testing.T) {
+	own := errors.New("own")
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, x := range []struct {
+		met  uint32
+		ctx  context.Context
+		err  error
+		want bool
+	}{
+		{metEnd, t.Context(), fmt.Errorf("read: %w", io.ErrUnexpectedEOF), true},
+		{metFailure, t.Context(), io.EOF, false},
+		{metFailure, t.Context(), &net.OpError{Err: os.NewSyscallError("read", syscall.ECONNRESET)}, true},
+		{metEnd, t.Context(), syscall.ECONNRESET, false},
+		{metTimeout, t.Context(), os.ErrDeadlineExceeded, true},
+		{metTimeout, t.Context(), context.DeadlineExceeded, false},
+		{0, ended, fmt.Errorf("x: %w", context.DeadlineExceeded), true},
+		{metTimeout, ended, errors.Join(context.Canceled, os.ErrDeadlineExceeded), true},
+		{metTimeout, ended, fmt.Errorf("both: %w", errors.Join(context.Canceled, own)), false},
+		{metTimeout, ended, fmt.Errorf("%w: %w", io.EOF, context.Canceled), false},
+		{metClose, t.Context(), net.ErrClosed, true},
+		{metClose | metEnd | metTimeout | metFailure, ended, own, false},
+		{metFailure, ended, &brood.RemoteError{Text: "of some other process"}, false},
+	} {
+		c := newConn(nowhere{}, limits{})
+		c.met.Store(x.met)
+		if c.explains(x.ctx, x.err) != x.want {
+			t.Errorf("%v after %b: want %v", x.err, x.met, x.want)
+		}
+	}
+}

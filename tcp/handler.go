@@ -3,14 +3,11 @@ package tcp
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"io"
 	"net"
-	"os"
 	"runtime/debug"
 	"sync"
-	"syscall"
+	"time"
 
 	"github.com/brood-go/brood"
 )
@@ -54,32 +51,8 @@ func (h *Handler) TLS(config func() (*tls.Config, error)) *Handler {
 // Name is the name given to NewHandler.
 func (h *Handler) Name() string { return h.name }
 
-// errVanished are what a handler meets when its client has gone or is slow, or the server ends.
-var errVanished = []error{
-	io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, os.ErrDeadlineExceeded, context.Canceled, context.DeadlineExceeded,
-	syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED, syscall.ETIMEDOUT,
-}
-
-// Such an error keeps its identity on the way from another process.
-var _ = brood.RegisterError("net.ErrClosed", net.ErrClosed)
-
-// vanished reports whether an error says no more than that the connection is over.
-func vanished(err error) bool {
-	if p := (*brood.PanicError)(nil); errors.As(err, &p) {
-		return false
-	}
-	if d := (*brood.WorkerDied)(nil); errors.As(err, &d) {
-		return false
-	}
-	for _, e := range errVanished {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
-
-// serve serves a connection on this goroutine, and closes it. A panic is an error.
+// serve serves a connection on this goroutine, and closes it. A panic is an error; that the
+// client has gone is none.
 func (h *Handler) serve(ctx context.Context, c *conn) (err error) {
 	defer c.Close()
 	defer func() {
@@ -89,7 +62,7 @@ func (h *Handler) serve(ctx context.Context, c *conn) (err error) {
 	}()
 	defer context.AfterFunc(ctx, c.cut)()
 	if h.tls == nil {
-		return h.fn(ctx, c)
+		return h.call(ctx, c, c)
 	}
 	config, err := h.tls()
 	if err != nil {
@@ -97,8 +70,25 @@ func (h *Handler) serve(ctx context.Context, c *conn) (err error) {
 	}
 	secure := tls.Server(c, config)
 	defer secure.Close() // which says that this is the end, and nobody has cut it short
+	c.met.Or(metEnd)     // which a client of TLS says in its own way
+	if c.Handshake > 0 {
+		c.SetDeadline(time.Now().Add(c.Handshake))
+	}
 	if err := secure.HandshakeContext(ctx); err != nil {
+		if c.explains(ctx, err) {
+			return nil
+		}
 		return fmt.Errorf("tcp: TLS handshake: %w", err)
 	}
-	return h.fn(ctx, secure)
+	c.SetDeadline(time.Time{})
+	return h.call(ctx, c, secure)
+}
+
+// call calls the handler's function with what it is to get of a connection.
+func (h *Handler) call(ctx context.Context, c *conn, as net.Conn) error {
+	err := h.fn(ctx, as)
+	if err == nil || c.explains(ctx, err) {
+		return nil
+	}
+	return err
 }

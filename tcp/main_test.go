@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -43,6 +44,20 @@ var (
 		}
 	})
 )
+
+// elsewhere fails with what its client says it has met somewhere else.
+var elsewhere = NewHandler("test elsewhere", func(_ context.Context, conn net.Conn) error {
+	line, _ := bufio.NewReader(conn).ReadString('\n')
+	fmt.Fprintln(conn, "so it is")
+	err, ok := map[string]error{
+		"canceled\n": context.Canceled, "deadline\n": context.DeadlineExceeded, "timeout\n": os.ErrDeadlineExceeded,
+		"end\n": io.EOF, "reset\n": syscall.ECONNRESET, "closed\n": net.ErrClosed,
+	}[line]
+	if !ok {
+		return nil
+	}
+	return fmt.Errorf("elsewhere: %w", err)
+})
 
 // asks waits for its client's end, and says of whom it was.
 var asks = NewHandler("test asks", func(_ context.Context, conn net.Conn) error {

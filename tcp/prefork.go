@@ -33,7 +33,7 @@ type prefork struct {
 
 // shared is a listener on its way to a process.
 type shared struct {
-	Idle   time.Duration
+	Limits limits
 	Most   int // connections at once
 	Served int // after how many it returns; 0: never
 
@@ -169,7 +169,7 @@ func (p *prefork) listen(most int) (*turn, error) {
 		p.listenTo(t, reports)
 	}()
 	p.s.enter()
-	f := p.s.h.many.Submit(p.s.ctx, p.pool, shared{o.IdleTimeout, most, o.Pool.MaxTasks, listener, drain, report})
+	f := p.s.h.many.Submit(p.s.ctx, p.pool, shared{o.limits(), most, o.Pool.MaxTasks, listener, drain, report})
 	go func() {
 		defer p.s.leave()
 		defer close(t.over)
@@ -224,7 +224,7 @@ func (h *Handler) serveMany(ctx context.Context, p shared) (none struct{}, err e
 		io.Copy(io.Discard, p.drain) // ends also with this function
 		stop()
 	}()
-	c := &crew{h: h, idle: p.Idle, ctx: ctx, conns: make(map[*conn]struct{})}
+	c := &crew{h: h, limits: p.Limits, ctx: ctx, conns: make(map[*conn]struct{})}
 	var active sync.WaitGroup
 	served := 0
 	c.began = func() {

@@ -2,6 +2,7 @@ package tcp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -21,7 +22,7 @@ type processes struct {
 
 // passed is a connection on its way to a process.
 type passed struct {
-	Idle   time.Duration
+	Limits limits
 	Remote address
 
 	conn   brood.Descriptor // in the process that has accepted it
@@ -91,14 +92,29 @@ func (p *processes) serve(conn net.Conn) {
 	s.enter()
 	remote := remoteOf(conn)
 	over := func(err error) {
-		s.outcome(remote, err)
+		if s.ctx.Err() == nil || !unserved(err) {
+			s.outcome(remote, err)
+		}
 		p.accepts.gone()
 		s.leave()
 	}
-	p.s.h.one.Submit(s.ctx, p.pool, passed{Idle: s.o.IdleTimeout, Remote: addressOf(remote), conn: conn.(brood.Descriptor)}).OnDone(func(f *brood.Future[struct{}]) {
+	p.s.h.one.Submit(s.ctx, p.pool, passed{Limits: s.o.limits(), Remote: addressOf(remote), conn: conn.(brood.Descriptor)}).OnDone(func(f *brood.Future[struct{}]) {
 		_, err := f.Result(context.Background())
 		over(err)
 	})
+}
+
+// unserved reports whether a task ended because the server has ended, and no handler has begun, or
+// none that had anything to say.
+func unserved(err error) bool {
+	var remote *brood.RemoteError
+	switch {
+	case errors.As(err, new(*brood.PanicError)), errors.As(err, new(*brood.WorkerDied)):
+		return false
+	case errors.As(err, &remote):
+		return remote.Text == context.Canceled.Error()
+	}
+	return errors.Is(err, context.Canceled) || errors.Is(err, brood.ErrClosed)
 }
 
 func (p *processes) run() error { return p.accepts.run() }
@@ -116,7 +132,7 @@ func (h *Handler) serveOne(ctx context.Context, p passed) (none struct{}, err er
 	if err != nil {
 		return none, fmt.Errorf("tcp: the connection that was passed on: %w", err)
 	}
-	c := newConn(accepted, p.Idle)
+	c := newConn(accepted, p.Limits)
 	c.passed, c.remote = true, p.Remote.addr()
 	return none, h.serve(ctx, c)
 }

@@ -53,6 +53,9 @@ type Options struct {
 	// IdleTimeout ends a connection on which nothing has passed for so long, in either
 	// direction: what waits for it then fails with os.ErrDeadlineExceeded. 0: never.
 	IdleTimeout time.Duration
+	// HandshakeTimeout is how long a client has for the TLS handshake, if the handler has TLS. 0: 10 s;
+	// negative: for ever.
+	HandshakeTimeout time.Duration
 	// Drain is how long connections may go on before the contexts of their handlers end, when
 	// that of Serve has ended, the listener has failed, or no process can be started. 0: 10 s;
 	// negative: not at all.
@@ -72,6 +75,7 @@ type Options struct {
 
 const (
 	defaultProcesses = 100
+	defaultHandshake = 10 * time.Second
 	defaultDrain     = 10 * time.Second
 	defaultGrace     = 2 * time.Second
 	defaultIdlePool  = 10 * time.Second
@@ -102,6 +106,7 @@ func (o Options) withDefaults() Options {
 			o.Pool.MinWorkers = min(cpus, o.MaxConns)
 		}
 	}
+	o.HandshakeTimeout = orDefault(o.HandshakeTimeout, defaultHandshake)
 	o.Drain = orDefault(o.Drain, defaultDrain)
 	o.Grace = orDefault(o.Grace, defaultGrace)
 	if o.Logger == nil {
@@ -109,6 +114,8 @@ func (o Options) withDefaults() Options {
 	}
 	return o
 }
+
+func (o *Options) limits() limits { return limits{o.IdleTimeout, o.HandshakeTimeout} }
 
 func orDefault(d, otherwise time.Duration) time.Duration {
 	switch {
@@ -405,7 +412,7 @@ const (
 
 // judge says how a connection ended that a handler has served with err, and logs what is worth it.
 func (h *Handler) judge(log *slog.Logger, remote net.Addr, err error) verdict {
-	if err == nil || vanished(err) {
+	if err == nil {
 		return fine
 	}
 	log = log.With("handler", h.name, "remote", remote.String())

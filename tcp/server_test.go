@@ -70,6 +70,19 @@ func TestFailures(t *testing.T) {
 	})
 }
 
+// What a handler meets elsewhere is its own failure, also if it looks like a client that has gone.
+func TestFailuresElsewhere(t *testing.T) {
+	onEach(t, func(t *testing.T, o Options) {
+		s := serve(t, elsewhere, o)
+		all := []string{"canceled", "deadline", "timeout", "end", "reset", "closed"}
+		for _, what := range all {
+			s.dial().gets(what, "so it is")
+		}
+		eventually(t, "all are counted", func() bool { return s.Stats() == Stats{Accepted: 6, Failed: 6} })
+		eventually(t, "all are logged", func() bool { return strings.Count(s.log.String(), "elsewhere: ") == 6 })
+	})
+}
+
 // A client that vanishes in the middle hurts nobody, and is no failure.
 func TestVanishingClients(t *testing.T) {
 	onEach(t, func(t *testing.T, o Options) {

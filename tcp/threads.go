@@ -7,7 +7,6 @@ import (
 	"net"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/brood-go/brood"
 )
@@ -16,7 +15,7 @@ import (
 // each process of Prefork.
 type crew struct {
 	h       *Handler
-	idle    time.Duration
+	limits  limits
 	ctx     context.Context
 	began   func()
 	ended   func(remote net.Addr, err error) // the connection is closed
@@ -28,7 +27,7 @@ type crew struct {
 
 // serve starts the thread of a connection.
 func (c *crew) serve(accepted net.Conn) {
-	conn := newConn(accepted, c.idle)
+	conn := newConn(accepted, c.limits)
 	c.mu.Lock()
 	c.conns[conn] = struct{}{}
 	c.mu.Unlock()
@@ -66,7 +65,7 @@ type threads struct {
 }
 
 func newThreads(s *Server, ctx context.Context, ln net.Listener) *threads {
-	t := &threads{crew{h: s.h, idle: s.o.IdleTimeout, conns: make(map[*conn]struct{})}}
+	t := &threads{crew{h: s.h, limits: s.o.limits(), conns: make(map[*conn]struct{})}}
 	t.ctx = handlerContext(ctx, s.ctx)
 	t.began = func() {
 		s.accepted.Add(1)
