@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -16,7 +17,7 @@ type acceptor struct {
 	room     chan struct{}   // holds one for each connection that is served; nil: no bound
 	freed    chan struct{}   // holds one after a connection has ended
 	serve    func(net.Conn)  // must not block; gone is called when the connection is over
-	paused   func(error)     // the system is out of something, for the first time in a while
+	paused   func(error)     // accepting pauses, for the first time in a while
 	rested   time.Time       // when a pause has last ended
 	limit    func() int      // how many descriptors there can be, of which some are kept; nil: none are
 }
@@ -49,8 +50,8 @@ func (a *acceptor) run() error {
 			continue
 		case isClosed(a.stopping):
 			return nil
-		case errors.Is(err, syscall.ECONNABORTED), errors.Is(err, syscall.EINTR), errors.Is(err, syscall.EPROTO):
-		case exhausted(err):
+		case isOneOf(err, errLost):
+		case isOneOf(err, errExhausted), isOneOf(err, errAgain), isTimeout(err):
 			pause = a.rest(pause, err)
 		default:
 			return err
@@ -66,14 +67,23 @@ const (
 	quietTime    = 10 * time.Second // after which pausing is news again
 )
 
-// exhausted reports whether the system is out of something that it will have again.
-func exhausted(err error) bool {
-	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
+var (
+	// errLost: a connection was lost before it could be accepted. The next one may be there.
+	errLost = []error{syscall.ECONNABORTED, syscall.EINTR, syscall.EPROTO}
+	// errExhausted: the system is out of something that it will have again.
+	errExhausted = []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM}
+	// errAgain: the network has an error that accept(2) says is to be taken as "try again".
+	errAgain = append([]error{syscall.EPERM, syscall.ENETDOWN, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.EOPNOTSUPP, syscall.ETIMEDOUT, syscall.EAGAIN}, errAgainHere...)
+)
+
+func isOneOf(err error, all []error) bool {
+	return slices.ContainsFunc(all, func(e error) bool { return errors.Is(err, e) })
+}
+
+// isTimeout reports whether a listener has only not waited any longer.
+func isTimeout(err error) bool {
+	t, ok := errors.AsType[net.Error](err)
+	return ok && t.Timeout()
 }
 
 func isClosed(c <-chan struct{}) bool {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -67,6 +68,60 @@ func TestListenerFails(t *testing.T) {
 		if err := s.ends(); !errors.Is(err, errHandler) || !strings.Contains(err.Error(), "listener") {
 			t.Error(err)
 		}
+	}
+}
+
+// Errors of accept that say to try again do not end the server.
+func TestAcceptAgain(t *testing.T) {
+	ln := listenScripted(t)
+	s := serveOn(t, ln, upper, Options{Drain: -1})
+	all := slices.Concat(errLost, errAgain, errExhausted, []error{os.ErrDeadlineExceeded})
+	for _, err := range all {
+		ln.script <- err
+		ln.script <- nil
+		s.dial().gets("a", "A")
+	}
+	s.end()
+	if err := s.ends(); err != nil {
+		t.Error(err)
+	}
+	if st := s.Stats(); st.Accepted != int64(len(all)) || st.Pauses != 1 { // one piece of news
+		t.Errorf("%+v", st)
+	}
+}
+
+// Who listens on port 0 can be asked for the address.
+func TestAddr(t *testing.T) {
+	watchdog(t, time.Minute)
+	s, err := NewServer(upper, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	impatient, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Addr(impatient); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	over := make(chan error)
+	go func() { over <- s.ListenAndServe(t.Context(), "127.0.0.1:0") }()
+	addr, err := s.Addr(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	(&served{t: t, addr: addr.String()}).dial().gets("a", "A")
+	if err := errors.Join(s.Close(), <-over); err != nil {
+		t.Error(err)
+	}
+	if again, err := s.Addr(t.Context()); err != nil || again.String() != addr.String() {
+		t.Error(again, err)
+	}
+	never, err := NewServer(upper, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	never.Close()
+	if _, err := never.Addr(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Error(err)
 	}
 }
 

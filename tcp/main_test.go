@@ -45,6 +45,15 @@ var (
 	})
 )
 
+// pours writes as much as it can.
+var pours = NewHandler("test pours", func(_ context.Context, conn net.Conn) error {
+	for b := make([]byte, 1<<20); ; {
+		if _, err := conn.Write(b); err != nil {
+			return err
+		}
+	}
+})
+
 // elsewhere fails with what its client says it has met somewhere else.
 var elsewhere = NewHandler("test elsewhere", func(_ context.Context, conn net.Conn) error {
 	line, _ := bufio.NewReader(conn).ReadString('\n')
@@ -106,6 +115,11 @@ func serveUpper(ctx context.Context, conn net.Conn) error {
 		case "close\n":
 			conn.Close()
 			<-ctx.Done()
+			return nil
+		case "return later\n":
+			fmt.Fprintln(conn, "later")
+			<-ctx.Done()
+			<-time.After(20 * time.Millisecond)
 			return nil
 		case "hold on\n":
 			fmt.Fprintln(conn, "holds")

@@ -241,7 +241,7 @@ func (h *Handler) serveMany(ctx context.Context, p shared) (none struct{}, err e
 	}
 	c.accepts = newAcceptor(ln, stopping, p.Most, c.serve, func(err error) {
 		r.paused()
-		slog.Warn("tcp: accepting pauses until the system has room again", "handler", h.name, "error", err)
+		slog.Warn("tcp: accepting pauses", "handler", h.name, "error", err)
 	})
 	err = c.accepts.run()
 	active.Wait() // or the grace is over, and the process with it

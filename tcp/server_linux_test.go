@@ -14,7 +14,6 @@ import (
 	"math/big"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -94,50 +93,47 @@ func TestWhoServes(t *testing.T) {
 	}
 }
 
-// secure has its certificate from files that a variable names: it is read in each process.
+// secure has its certificate from the environment: it is read in each process.
 var secure = NewHandler("test secure", serveUpper).TLS(func() (*tls.Config, error) {
-	dir := os.Getenv("BROOD_TCP_TEST_CERT")
-	cert, err := tls.LoadX509KeyPair(dir+"/cert.pem", dir+"/key.pem")
+	both := []byte(os.Getenv("BROOD_TCP_TEST_CERT"))
+	cert, err := tls.X509KeyPair(both, both)
 	return &tls.Config{Certificates: []tls.Certificate{cert}}, err
 })
 
 // bare has no certificate.
 var bare = NewHandler("test bare", serveUpper).TLS(func() (*tls.Config, error) { return nil, errHandler })
 
-// certify makes a certificate, and the pool that trusts it.
-func certify(t *testing.T) *x509.CertPool {
+// certify makes the certificate, once, and the pool that trusts it.
+var certify = sync.OnceValues(func() (*x509.CertPool, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	secret, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	dir := t.TempDir()
-	for name, block := range map[string]*pem.Block{"cert.pem": {Type: "CERTIFICATE", Bytes: der}, "key.pem": {Type: "PRIVATE KEY", Bytes: secret}} {
-		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Setenv("BROOD_TCP_TEST_CERT", dir)
+	both := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})...)
 	pool := x509.NewCertPool()
 	pool.AddCert(cert)
-	return pool
-}
+	return pool, os.Setenv("BROOD_TCP_TEST_CERT", string(both))
+})
 
 // With TLS the handshake is made where the handler runs; a client without costs itself alone.
 func TestTLS(t *testing.T) {
-	pool := certify(t)
+	pool, err := certify()
+	if err != nil {
+		t.Fatal(err)
+	}
 	onEach(t, func(t *testing.T, o Options) {
 		o.IdleTimeout = time.Minute
 		s := serve(t, secure, o)
@@ -154,6 +150,12 @@ func TestTLS(t *testing.T) {
 			t.Errorf("%q, %v", b, err)
 		}
 		eventually(t, "both are over", func() bool { return s.Stats() == Stats{Accepted: 2, Failed: 1} })
+		o.HandshakeTimeout = 20 * time.Millisecond
+		slow := serve(t, secure, o)
+		if _, err := io.Copy(io.Discard, slow.dial()); err != nil {
+			t.Errorf("of a client that does not begin: %v", err)
+		}
+		eventually(t, "that one is over", func() bool { return slow.Stats() == Stats{Accepted: 1} })
 		if err := serve(t, bare, o).ends(); !errors.Is(err, errHandler) || !strings.Contains(err.Error(), "TLS configuration") {
 			t.Error(err)
 		}

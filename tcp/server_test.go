@@ -143,6 +143,11 @@ func TestIdle(t *testing.T) {
 			t.Errorf("a silent one: %v", err)
 		}
 		eventually(t, "it is over", func() bool { return s.Stats() == Stats{Accepted: 1} })
+		if o.Model == Threads { // the same everywhere, but the kernel takes its time to be full
+			full := serve(t, pours, o)
+			full.dial()
+			eventually(t, "that of a client that does not read is over", func() bool { return full.Stats() == Stats{Accepted: 1} })
+		}
 		o.IdleTimeout = time.Minute
 		if _, err := io.CopyN(io.Discard, serve(t, floods, o).dial(), 300_000); err != nil {
 			t.Error(err)
@@ -296,10 +301,45 @@ func TestAbandoned(t *testing.T) {
 	if err := s.ends(); !errors.Is(err, brood.ErrAbandoned) || !strings.Contains(err.Error(), "1 handlers have not returned") {
 		t.Error(err)
 	}
+	if err := s.Close(); !errors.Is(err, brood.ErrAbandoned) {
+		t.Error(err)
+	}
 	if _, err := c.Read(make([]byte, 1)); err == nil {
 		t.Error("the connection is open")
 	}
 	close(release)
+}
+
+// A handler has the grace to return in, and no more.
+func TestGrace(t *testing.T) {
+	onEach(t, func(t *testing.T, o Options) {
+		o.Drain, o.Grace = -1, time.Hour
+		s := serve(t, upper, o)
+		s.dial().gets("return later", "later")
+		s.end()
+		if err := s.ends(); err != nil || s.Stats() != (Stats{Accepted: 1}) {
+			t.Errorf("%v, %+v", err, s.Stats())
+		}
+		o.Grace = 50 * time.Millisecond
+		h := deaf
+		if o.Model == Threads { // its goroutine would be left behind
+			h, release = stays, make(chan struct{})
+			defer func() { close(release) }()
+		}
+		s = serve(t, h, o)
+		if _, err := s.dial().lines.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		s.end()
+		err := s.ends()
+		if d := time.Since(began); d < o.Grace {
+			t.Errorf("it has ended after %v", d)
+		}
+		if abandoned := errors.Is(err, brood.ErrAbandoned); abandoned != (o.Model == Threads) || s.Stats().Died != 1 && !abandoned {
+			t.Errorf("%v, %+v", err, s.Stats())
+		}
+	})
 }
 
 // Unix sockets are served as well.
@@ -342,7 +382,14 @@ func TestMisuse(t *testing.T) {
 		"would never serve":      {Model: Prefork, Workers: 3, MaxConns: 2},
 		"makes no sense":         {Model: Processes, Pool: brood.PoolOptions{Workers: 2}},
 		"for Processes and Pref": {Pool: brood.PoolOptions{Memory: 1 << 30}},
-		"MinWorkers are for Pro": {Model: Prefork, Pool: brood.PoolOptions{MinWorkers: 2}},
+		"Pool.MinWorkers is for": {Model: Prefork, Pool: brood.PoolOptions{MinWorkers: 2}},
+		"is more than MaxConns":  {Model: Processes, MaxConns: 2, Pool: brood.PoolOptions{MinWorkers: 3}},
+		"Pool.Encode":            {Model: Prefork, Pool: brood.PoolOptions{Encode: true}},
+		"Pool.CrashRetries":      {Model: Processes, Pool: brood.PoolOptions{CrashRetries: 1}},
+		"Pool.Name":              {Model: Prefork, Pool: brood.PoolOptions{Name: "x"}},
+		"MaxTasks, MinWorkers":   {Model: Prefork, Pool: brood.PoolOptions{MaxTasks: -1}},
+		"is in bytes":            {Model: Prefork, Pool: brood.PoolOptions{Memory: 64}},
+		"there is no way 7":      {Model: Prefork, Pool: brood.PoolOptions{Output: 7}},
 	} {
 		if _, err := NewServer(upper, o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %q", o, err, want)

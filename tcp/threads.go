@@ -111,5 +111,5 @@ func (t *threads) end() error {
 // pausing is told when accepting pauses.
 func (s *Server) pausing(err error) {
 	s.pauses.Add(1)
-	s.o.Logger.Warn("tcp: accepting pauses until the system has room again", "handler", s.h.name, "error", err)
+	s.o.Logger.Warn("tcp: accepting pauses", "handler", s.h.name, "error", err)
 }
