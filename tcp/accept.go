@@ -12,21 +12,21 @@ import (
 // acceptor accepts connections, as many at once as there is room for, until it is stopped or the
 // listener fails.
 type acceptor struct {
-	ln       net.Listener
-	stopping <-chan struct{} // the listener is closed after that
-	room     chan struct{}   // holds one for each connection that is served; nil: no bound
-	freed    chan struct{}   // holds one after a connection has ended
-	serve    func(net.Conn)  // must not block; gone is called when the connection is over
-	paused   func(error)     // accepting pauses, for the first time in a while
-	rested   time.Time       // when a pause has last ended
-	limit    func() int      // how many descriptors there can be, of which some are kept; nil: none are
+	ln        net.Listener
+	stopping  <-chan struct{} // the listener is closed after that
+	room      chan struct{}   // holds one for each connection that is served; nil: no bound
+	ends      chan struct{}   // holds one after a connection has ended
+	serve     func(net.Conn)  // must not block; gone is called when the connection is over
+	onPause   func(error)     // accepting pauses, for the first time in a while
+	lastPause time.Time       // when a pause has last ended
+	limit     func() int      // how many descriptors there can be, of which some are kept; nil: none are
 }
 
 // unbounded is as many connections as there may be.
 const unbounded = -1
 
-func newAcceptor(ln net.Listener, stopping <-chan struct{}, most int, serve func(net.Conn), paused func(error)) *acceptor {
-	a := &acceptor{ln: ln, stopping: stopping, freed: make(chan struct{}, 1), serve: serve, paused: paused}
+func newAcceptor(ln net.Listener, stopping <-chan struct{}, most int, serve func(net.Conn), onPause func(error)) *acceptor {
+	a := &acceptor{ln: ln, stopping: stopping, ends: make(chan struct{}, 1), serve: serve, onPause: onPause}
 	if most != unbounded {
 		a.room = make(chan struct{}, most)
 	}
@@ -122,7 +122,7 @@ func (a *acceptor) leaveRoom() {
 func (a *acceptor) gone() {
 	a.leaveRoom()
 	select {
-	case a.freed <- struct{}{}:
+	case a.ends <- struct{}{}:
 	default:
 	}
 }
@@ -161,7 +161,7 @@ func (a *acceptor) crowded(conn net.Conn) error {
 // what rest waits for.
 func (a *acceptor) forget() {
 	select {
-	case <-a.freed:
+	case <-a.ends:
 	default:
 	}
 }
@@ -169,14 +169,14 @@ func (a *acceptor) forget() {
 // rest waits until a connection has ended, which has given something back, or d is over. It
 // returns how long the next pause is, if that was not enough.
 func (a *acceptor) rest(d time.Duration, why error) time.Duration {
-	if time.Since(a.rested) > quietTime {
-		a.paused(why)
+	if time.Since(a.lastPause) > quietTime {
+		a.onPause(why)
 	}
-	defer func() { a.rested = time.Now() }()
+	defer func() { a.lastPause = time.Now() }()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
-	case <-a.freed:
+	case <-a.ends:
 	case <-timer.C:
 	case <-a.stopping:
 	}

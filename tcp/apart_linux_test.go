@@ -18,15 +18,15 @@ import (
 	"github.com/brood-go/brood"
 )
 
-// apart is a server in a process of its own, which has its own descriptors.
-type apart struct {
-	served
+// distantServer is a server in a process of its own, which has its own descriptors.
+type distantServer struct {
+	testServer
 	stdin io.Closer
 	lines *bufio.Reader
 }
 
 // serveApart starts such a server: the role says with which options.
-func serveApart(t *testing.T, role string, args ...string) *apart {
+func serveApart(t *testing.T, role string, args ...string) *distantServer {
 	t.Helper()
 	watchdog(t, 2*time.Minute)
 	cmd := exec.Command(os.Args[0], args...)
@@ -47,17 +47,17 @@ func serveApart(t *testing.T, role string, args ...string) *apart {
 		stdin.Close()
 		cmd.Wait()
 	})
-	a := &apart{stdin: stdin, lines: bufio.NewReader(stdout)}
+	a := &distantServer{stdin: stdin, lines: bufio.NewReader(stdout)}
 	addr, err := a.lines.ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.served = served{t: t, addr: strings.TrimSpace(addr)}
+	a.testServer = testServer{t: t, addr: strings.TrimSpace(addr)}
 	return a
 }
 
 // says waits for the next line of the server's program.
-func (a *apart) says(want string) {
+func (a *distantServer) says(want string) {
 	a.t.Helper()
 	if line, err := a.lines.ReadString('\n'); line != want+"\n" {
 		a.t.Fatalf("the server says %q, %v; want %q", line, err, want)

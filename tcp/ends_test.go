@@ -108,7 +108,7 @@ func TestAddr(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	(&served{t: t, addr: addr.String()}).dial().gets("a", "A")
+	(&testServer{t: t, addr: addr.String()}).dial().gets("a", "A")
 	if err := errors.Join(s.Close(), <-over); err != nil {
 		t.Error(err)
 	}

@@ -18,8 +18,8 @@ type Handler struct {
 	fn   func(ctx context.Context, conn net.Conn) error
 	tls  func() (*tls.Config, error)
 
-	one  *brood.Func[passed, struct{}] // serves a connection
-	many *brood.Func[shared, struct{}] // serves those of a listener
+	connFunc     *brood.Func[handoff, struct{}]    // serves a connection
+	listenerFunc *brood.Func[assignment, struct{}] // serves those of a listener
 }
 
 // NewHandler gives a function that serves a connection a name by which every process of
@@ -36,8 +36,8 @@ func NewHandler(name string, fn func(ctx context.Context, conn net.Conn) error) 
 		panic(fmt.Sprintf("tcp: NewHandler(%q): the function is nil", name))
 	}
 	h := &Handler{name: name, fn: fn}
-	h.one = brood.NewFunc("tcp: "+name, h.serveOne)
-	h.many = brood.NewFunc("tcp: "+name+" (prefork)", h.serveMany)
+	h.connFunc = brood.NewFunc("tcp: "+name, h.serveOne)
+	h.listenerFunc = brood.NewFunc("tcp: "+name+" (prefork)", h.serveMany)
 	return h
 }
 

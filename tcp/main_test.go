@@ -223,8 +223,8 @@ func (j *journal) String() string {
 	return j.b.String()
 }
 
-// served is a server under test, and what became of Serve.
-type served struct {
+// testServer is a server under test, and what became of Serve.
+type testServer struct {
 	*Server
 	t    *testing.T
 	addr string
@@ -234,7 +234,7 @@ type served struct {
 }
 
 // serve starts a server.
-func serve(t *testing.T, h *Handler, o Options) *served {
+func serve(t *testing.T, h *Handler, o Options) *testServer {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -243,10 +243,10 @@ func serve(t *testing.T, h *Handler, o Options) *served {
 	return serveOn(t, ln, h, o)
 }
 
-func serveOn(t *testing.T, ln net.Listener, h *Handler, o Options) *served {
+func serveOn(t *testing.T, ln net.Listener, h *Handler, o Options) *testServer {
 	t.Helper()
 	watchdog(t, time.Minute)
-	s := &served{t: t, addr: ln.Addr().String(), over: make(chan error, 1), log: new(journal)}
+	s := &testServer{t: t, addr: ln.Addr().String(), over: make(chan error, 1), log: new(journal)}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.NewTextHandler(s.log, nil))
 	}
@@ -265,7 +265,7 @@ func serveOn(t *testing.T, ln net.Listener, h *Handler, o Options) *served {
 }
 
 // ends waits for the end of Serve.
-func (s *served) ends() error {
+func (s *testServer) ends() error {
 	err := <-s.over
 	s.over <- err
 	return err
@@ -278,7 +278,7 @@ type client struct {
 	lines *bufio.Reader
 }
 
-func (s *served) dial() *client {
+func (s *testServer) dial() *client {
 	s.t.Helper()
 	c, err := net.Dial("tcp", s.addr)
 	if err != nil {

@@ -31,8 +31,8 @@ type prefork struct {
 	pool *brood.ProcessPool
 }
 
-// shared is a listener on its way to a process.
-type shared struct {
+// assignment is a listener on its way to a process.
+type assignment struct {
 	Limits limits
 	Most   int // connections at once
 	Served int // after how many it returns; 0: never
@@ -40,13 +40,15 @@ type shared struct {
 	listener, drain, report *os.File
 }
 
-var _ brood.FileCarrier = (*shared)(nil)
+var _ brood.FileCarrier = (*assignment)(nil)
 
 // Files implements brood.FileCarrier.
-func (s *shared) Files() []brood.Descriptor { return []brood.Descriptor{s.listener, s.drain, s.report} }
+func (s *assignment) Files() []brood.Descriptor {
+	return []brood.Descriptor{s.listener, s.drain, s.report}
+}
 
 // SetFiles implements brood.FileCarrier.
-func (s *shared) SetFiles(f []*os.File) { s.listener, s.drain, s.report = f[0], f[1], f[2] }
+func (s *assignment) SetFiles(f []*os.File) { s.listener, s.drain, s.report = f[0], f[1], f[2] }
 
 func newPrefork(s *Server, ln net.Listener) (*prefork, error) {
 	f, err := shareable(ln)
@@ -169,7 +171,7 @@ func (p *prefork) listen(most int) (*turn, error) {
 		p.listenTo(t, reports)
 	}()
 	p.s.enter()
-	f := p.s.h.many.Submit(p.s.ctx, p.pool, shared{o.limits(), most, o.Pool.MaxTasks, listener, drain, report})
+	f := p.s.h.listenerFunc.Submit(p.s.ctx, p.pool, assignment{o.limits(), most, o.Pool.MaxTasks, listener, drain, report})
 	go func() {
 		defer p.s.leave()
 		defer close(t.over)
@@ -204,7 +206,7 @@ func (p *prefork) listenTo(t *turn, reports io.Reader) {
 }
 
 // serveMany accepts and serves in a process of Prefork.
-func (h *Handler) serveMany(ctx context.Context, p shared) (none struct{}, err error) {
+func (h *Handler) serveMany(ctx context.Context, p assignment) (none struct{}, err error) {
 	defer p.report.Close()
 	defer p.drain.Close()
 	ln, err := net.FileListener(p.listener)
@@ -227,7 +229,7 @@ func (h *Handler) serveMany(ctx context.Context, p shared) (none struct{}, err e
 	c := &crew{h: h, limits: p.Limits, ctx: ctx, conns: make(map[*conn]struct{})}
 	var active sync.WaitGroup
 	served := 0
-	c.began = func() {
+	c.onBegin = func() {
 		active.Add(1)
 		r.began()
 		if served++; served == p.Served {
@@ -235,15 +237,15 @@ func (h *Handler) serveMany(ctx context.Context, p shared) (none struct{}, err e
 			stop()
 		}
 	}
-	c.ended = func(remote net.Addr, err error) {
+	c.onEnd = func(remote net.Addr, err error) {
 		r.ended(h.judge(slog.Default(), remote, err))
 		active.Done()
 	}
-	c.accepts = newAcceptor(ln, stopping, p.Most, c.serve, func(err error) {
+	c.acceptor = newAcceptor(ln, stopping, p.Most, c.serve, func(err error) {
 		r.paused()
 		slog.Warn("tcp: accepting pauses", "handler", h.name, "error", err)
 	})
-	err = c.accepts.run()
+	err = c.acceptor.run()
 	active.Wait() // or the grace is over, and the process with it
 	r.flush()
 	return none, err

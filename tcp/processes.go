@@ -15,13 +15,13 @@ import (
 // descriptor of the accepted socket with its task. The parent closes its own one when the task has
 // its outcome, which it has also, and at once, when the worker dies.
 type processes struct {
-	s       *Server
-	pool    *brood.ProcessPool
-	accepts *acceptor
+	s        *Server
+	pool     *brood.ProcessPool
+	acceptor *acceptor
 }
 
-// passed is a connection on its way to a process.
-type passed struct {
+// handoff is a connection on its way to a process.
+type handoff struct {
 	Limits limits
 	Remote address
 
@@ -29,13 +29,13 @@ type passed struct {
 	socket *os.File         // in the one that serves it
 }
 
-var _ brood.FileCarrier = (*passed)(nil)
+var _ brood.FileCarrier = (*handoff)(nil)
 
 // Files implements brood.FileCarrier.
-func (p *passed) Files() []brood.Descriptor { return []brood.Descriptor{p.conn} }
+func (p *handoff) Files() []brood.Descriptor { return []brood.Descriptor{p.conn} }
 
 // SetFiles implements brood.FileCarrier.
-func (p *passed) SetFiles(files []*os.File) { p.socket = files[0] }
+func (p *handoff) SetFiles(files []*os.File) { p.socket = files[0] }
 
 // filer is a listener of which there can be another descriptor.
 type filer interface {
@@ -72,8 +72,8 @@ func newProcesses(s *Server, ln net.Listener) (*processes, error) {
 		return nil, fmt.Errorf("tcp: %w", err)
 	}
 	p := &processes{s: s, pool: pool}
-	p.accepts = newAcceptor(ln, s.stopping, most, p.serve, s.pausing)
-	p.accepts.limit = descriptorLimit
+	p.acceptor = newAcceptor(ln, s.stopping, most, p.serve, s.pausing)
+	p.acceptor.limit = descriptorLimit
 	return p, nil
 }
 
@@ -95,10 +95,10 @@ func (p *processes) serve(conn net.Conn) {
 		if s.ctx.Err() == nil || !unserved(err) {
 			s.outcome(remote, err)
 		}
-		p.accepts.gone()
+		p.acceptor.gone()
 		s.leave()
 	}
-	p.s.h.one.Submit(s.ctx, p.pool, passed{Limits: s.o.limits(), Remote: addressOf(remote), conn: conn.(brood.Descriptor)}).OnDone(func(f *brood.Future[struct{}]) {
+	p.s.h.connFunc.Submit(s.ctx, p.pool, handoff{Limits: s.o.limits(), Remote: addressOf(remote), conn: conn.(brood.Descriptor)}).OnDone(func(f *brood.Future[struct{}]) {
 		_, err := f.Result(context.Background())
 		over(err)
 	})
@@ -117,7 +117,7 @@ func unserved(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, brood.ErrClosed)
 }
 
-func (p *processes) run() error { return p.accepts.run() }
+func (p *processes) run() error { return p.acceptor.run() }
 
 func (p *processes) end() error {
 	err := p.pool.Close()
@@ -126,7 +126,7 @@ func (p *processes) end() error {
 }
 
 // serveOne serves a connection in the process that it was passed to.
-func (h *Handler) serveOne(ctx context.Context, p passed) (none struct{}, err error) {
+func (h *Handler) serveOne(ctx context.Context, p handoff) (none struct{}, err error) {
 	accepted, err := net.FileConn(p.socket)
 	p.socket.Close()
 	if err != nil {

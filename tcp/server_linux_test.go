@@ -219,7 +219,7 @@ func killStorm(t *testing.T, o Options) {
 
 // stormClient is one connection: it learns who serves it, and then only that one's death
 // may end it. It returns 1 if it did.
-func stormClient(t *testing.T, s *served, i int, mu *sync.Mutex, serving, killed map[string]bool) (lost int) {
+func stormClient(t *testing.T, s *testServer, i int, mu *sync.Mutex, serving, killed map[string]bool) (lost int) {
 	nc, err := net.Dial("tcp", s.addr)
 	if err != nil {
 		t.Error(err)

@@ -149,7 +149,7 @@ func TestIdle(t *testing.T) {
 			eventually(t, "that of a client that does not read is over", func() bool { return full.Stats() == Stats{Accepted: 1} })
 		}
 		o.IdleTimeout = time.Minute
-		if _, err := io.CopyN(io.Discard, serve(t, floods, o).dial(), 300_000); err != nil {
+		if _, err := io.CopyN(io.Discard, serve(t, floods, o).dial(), 30_000); err != nil {
 			t.Error(err)
 		}
 	})

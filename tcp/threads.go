@@ -14,12 +14,12 @@ import (
 // crew serves connections on threads of this process: for the model of that name, and in
 // each process of Prefork.
 type crew struct {
-	h       *Handler
-	limits  limits
-	ctx     context.Context
-	began   func()
-	ended   func(remote net.Addr, err error) // the connection is closed
-	accepts *acceptor
+	h        *Handler
+	limits   limits
+	ctx      context.Context
+	onBegin  func()
+	onEnd    func(remote net.Addr, err error) // the connection is closed
+	acceptor *acceptor
 
 	mu    sync.Mutex
 	conns map[*conn]struct{}
@@ -31,7 +31,7 @@ func (c *crew) serve(accepted net.Conn) {
 	c.mu.Lock()
 	c.conns[conn] = struct{}{}
 	c.mu.Unlock()
-	c.began()
+	c.onBegin()
 	remote := conn.RemoteAddr()
 	brood.Go(c.ctx, brood.ThreadOptions{Name: c.h.name + " " + remote.String(), Daemon: true}, func(ctx context.Context) error {
 		err := brood.ErrGoexit
@@ -39,8 +39,8 @@ func (c *crew) serve(accepted net.Conn) {
 			c.mu.Lock()
 			delete(c.conns, conn)
 			c.mu.Unlock()
-			c.ended(remote, err)
-			c.accepts.gone()
+			c.onEnd(remote, err)
+			c.acceptor.gone()
 		}()
 		err = c.h.serve(ctx, conn)
 		return nil
@@ -67,11 +67,11 @@ type threads struct {
 func newThreads(s *Server, ctx context.Context, ln net.Listener) *threads {
 	t := &threads{crew{h: s.h, limits: s.o.limits(), conns: make(map[*conn]struct{})}}
 	t.ctx = handlerContext(ctx, s.ctx)
-	t.began = func() {
+	t.onBegin = func() {
 		s.accepted.Add(1)
 		s.enter()
 	}
-	t.ended = func(remote net.Addr, err error) {
+	t.onEnd = func(remote net.Addr, err error) {
 		s.outcome(remote, err)
 		s.leave()
 	}
@@ -79,27 +79,27 @@ func newThreads(s *Server, ctx context.Context, ln net.Listener) *threads {
 	if s.o.MaxConns > 0 {
 		most = s.o.MaxConns
 	}
-	t.accepts = newAcceptor(ln, s.stopping, most, t.serve, s.pausing)
+	t.acceptor = newAcceptor(ln, s.stopping, most, t.serve, s.pausing)
 	return t
 }
 
 // handlerContext has the values of Serve's context, and the end of the handlers'.
-func handlerContext(values, end context.Context) context.Context { return merged{end, values} }
+func handlerContext(values, end context.Context) context.Context { return handlerCtx{end, values} }
 
-type merged struct {
+type handlerCtx struct {
 	context.Context
 	values context.Context
 }
 
 // Value implements context.Context.
-func (m merged) Value(key any) any {
+func (m handlerCtx) Value(key any) any {
 	if v := m.Context.Value(key); v != nil {
 		return v
 	}
 	return m.values.Value(key)
 }
 
-func (t *threads) run() error { return t.accepts.run() }
+func (t *threads) run() error { return t.acceptor.run() }
 
 func (t *threads) end() error {
 	if n := t.cutOff(); n > 0 {
