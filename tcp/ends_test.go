@@ -157,20 +157,6 @@ func TestNoProcess(t *testing.T) {
 	})
 }
 
-// What else is said of the processes holds.
-func TestPoolOptions(t *testing.T) {
-	onEach(t, func(t *testing.T, o Options) {
-		if o.Model == Threads {
-			return
-		}
-		o.Pool = brood.PoolOptions{Initializer: able.Bind("yes"), Memory: 256 << 20}
-		s := serve(t, upper, o)
-		s.dial().gets("able", "YES")
-		s.dial().loses("eat")
-		eventually(t, "one has died", func() bool { return s.Stats().Died > 0 && strings.Contains(s.log.String(), "out of memory") })
-	})
-}
-
 // A listener that wraps another one would be passed by.
 func TestWrappedListener(t *testing.T) {
 	onEach(t, func(t *testing.T, o Options) {

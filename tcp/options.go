@@ -49,7 +49,8 @@ type Options struct {
 	// 0: two for each CPU, but no more than MaxConns.
 	Workers int
 	// IdleTimeout ends a connection on which nothing has passed for so long, in either
-	// direction: what waits for it then fails with os.ErrDeadlineExceeded. 0: never.
+	// direction, while a Read or Write has waited: that then fails with
+	// os.ErrDeadlineExceeded. A handler whose own deadlines are shorter decides for itself. 0: never.
 	IdleTimeout time.Duration
 	// HandshakeTimeout is how long a client has for the TLS handshake, if the handler has TLS. 0: 10 s;
 	// negative: for ever.

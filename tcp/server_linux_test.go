@@ -252,3 +252,17 @@ func stormClient(t *testing.T, s *testServer, i int, mu *sync.Mutex, serving, ki
 	mu.Unlock()
 	return lost
 }
+
+// What else is said of the processes holds.
+func TestPoolOptions(t *testing.T) {
+	onEach(t, func(t *testing.T, o Options) {
+		if o.Model == Threads {
+			return
+		}
+		o.Pool = brood.PoolOptions{Initializer: able.Bind("yes"), Memory: 256 << 20}
+		s := serve(t, upper, o)
+		s.dial().gets("able", "YES")
+		s.dial().loses("eat")
+		eventually(t, "one has died", func() bool { return s.Stats().Died > 0 && strings.Contains(s.log.String(), "out of memory") })
+	})
+}
