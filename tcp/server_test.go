@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -280,18 +281,26 @@ func TestDeaf(t *testing.T) {
 	})
 }
 
-var release chan struct{}
+// release is what stays waits for; a goroutine of an earlier test may still look at it.
+var release atomic.Pointer[chan struct{}]
+
+// newRelease makes one, and returns what closes it.
+func newRelease() func() {
+	c := make(chan struct{})
+	release.Store(&c)
+	return func() { close(c) }
+}
 
 // stays returns when the test says so.
 var stays = NewHandler("test stays", func(_ context.Context, conn net.Conn) error {
 	fmt.Fprintln(conn, "here")
-	<-release
+	<-*release.Load()
 	return nil
 })
 
 // A goroutine that does not return is abandoned, and its connection closed.
 func TestAbandoned(t *testing.T) {
-	release = make(chan struct{})
+	defer newRelease()()
 	s := serve(t, stays, Options{Drain: -1, Grace: -1})
 	c := s.dial()
 	if _, err := c.lines.ReadString('\n'); err != nil {
@@ -307,7 +316,6 @@ func TestAbandoned(t *testing.T) {
 	if _, err := c.Read(make([]byte, 1)); err == nil {
 		t.Error("the connection is open")
 	}
-	close(release)
 }
 
 // A handler has the grace to return in, and no more.
@@ -323,8 +331,8 @@ func TestGrace(t *testing.T) {
 		o.Grace = 50 * time.Millisecond
 		h := deaf
 		if o.Model == Threads { // its goroutine would be left behind
-			h, release = stays, make(chan struct{})
-			defer func() { close(release) }()
+			h = stays
+			defer newRelease()()
 		}
 		s = serve(t, h, o)
 		if _, err := s.dial().lines.ReadString('\n'); err != nil {
