@@ -124,6 +124,17 @@ func TestOutOfDescriptors(t *testing.T) {
 	}
 }
 
+// There are no more connections than there can be processes for, but always one.
+func TestAffordable(t *testing.T) {
+	for _, c := range []struct{ wanted, limit, inUse, want int }{
+		{100, 0, 50, 100}, {100, 1 << 20, 50, 100}, {100, 1024, 10, 99}, {100, 60, 9, 2}, {100, 20, 9, 1}, {1, 60, 9, 1},
+	} {
+		if got := affordable(c.wanted, c.limit, c.inUse); got != c.want {
+			t.Errorf("%+v: %d", c, got)
+		}
+	}
+}
+
 func init() { // which refers to itself
 	roles["few descriptors"] = func() {
 		o := map[string]Options{

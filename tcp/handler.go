@@ -28,9 +28,9 @@ type Handler struct {
 // gone, is logged. ctx ends when the server has drained for long enough: then reads and
 // writes fail as well.
 //
-// The connection is one of this package, as the server has a hand in its deadlines. What
-// others have, such as CloseWrite, SyscallConn and ReadFrom, it has too; its NetConn method gives
-// the one below, and so does that of a *tls.Conn twice.
+// The connection is one of this package, as the server has a hand in its deadlines. It also has
+// the methods CloseRead, CloseWrite, SyscallConn and ReadFrom of the one below, which NetConn
+// returns. With TLS it is a *tls.Conn above that.
 func NewHandler(name string, fn func(ctx context.Context, conn net.Conn) error) *Handler {
 	if fn == nil {
 		panic(fmt.Sprintf("tcp: NewHandler(%q): the function is nil", name))

@@ -100,6 +100,7 @@ func (p *prefork) keep(most int) {
 		} else {
 			select {
 			case <-t.retired:
+				fruitless = firstPause
 				continue
 			case <-t.over:
 			}
