@@ -3,14 +3,10 @@ package tcp
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"io"
 	"net"
-	"os"
 	"runtime/debug"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/brood-go/brood"
@@ -22,8 +18,8 @@ type Handler struct {
 	fn   func(ctx context.Context, conn net.Conn) error
 	tls  func() (*tls.Config, error)
 
-	one  *brood.Func[passed, struct{}] // serves a connection
-	many *brood.Func[shared, struct{}] // serves those of a listener
+	connFunc     *brood.Func[handoff, struct{}]    // serves a connection
+	listenerFunc *brood.Func[assignment, struct{}] // serves those of a listener
 }
 
 // NewHandler gives a function that serves a connection a name by which every process of
@@ -31,13 +27,17 @@ type Handler struct {
 // connection is closed when fn has returned; its error, but for those of a client that has
 // gone, is logged. ctx ends when the server has drained for long enough: then reads and
 // writes fail as well.
+//
+// The connection is one of this package, as the server has a hand in its deadlines. It also has
+// the methods CloseRead, CloseWrite, SyscallConn and ReadFrom of the one below, which NetConn
+// returns. With TLS it is a *tls.Conn above that.
 func NewHandler(name string, fn func(ctx context.Context, conn net.Conn) error) *Handler {
 	if fn == nil {
 		panic(fmt.Sprintf("tcp: NewHandler(%q): the function is nil", name))
 	}
 	h := &Handler{name: name, fn: fn}
-	h.one = brood.NewFunc("tcp: "+name, h.serveOne)
-	h.many = brood.NewFunc("tcp: "+name+" (prefork)", h.serveMany)
+	h.connFunc = brood.NewFunc("tcp: "+name, h.serveOne)
+	h.listenerFunc = brood.NewFunc("tcp: "+name+" (prefork)", h.serveMany)
 	return h
 }
 
@@ -51,60 +51,44 @@ func (h *Handler) TLS(config func() (*tls.Config, error)) *Handler {
 // Name is the name given to NewHandler.
 func (h *Handler) Name() string { return h.name }
 
-// errVanished are what a handler meets when its client has gone or is slow, or the server ends.
-var errVanished = []error{
-	io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, os.ErrDeadlineExceeded, context.Canceled, context.DeadlineExceeded,
-	syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED, syscall.ETIMEDOUT,
-}
-
-// Such an error keeps its identity on the way from another process.
-var _ = brood.RegisterError("net.ErrClosed", net.ErrClosed)
-
-// vanished reports whether an error says no more than that the connection is over.
-func vanished(err error) bool {
-	if p := (*brood.PanicError)(nil); errors.As(err, &p) {
-		return false
-	}
-	if d := (*brood.WorkerDied)(nil); errors.As(err, &d) {
-		return false
-	}
-	for _, e := range errVanished {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
-
-// serve serves a connection on this goroutine, and closes it. A panic is an error.
-func (h *Handler) serve(ctx context.Context, conn net.Conn, idle time.Duration) (err error) {
-	defer conn.Close()
+// serve serves a connection on this goroutine, and closes it. A panic is an error; that the
+// client has gone is none.
+func (h *Handler) serve(ctx context.Context, c *conn) (err error) {
+	defer c.Close()
 	defer func() {
 		if v := recover(); v != nil {
 			err = &brood.PanicError{Value: fmt.Sprint(v), Stack: debug.Stack(), Task: "handler " + h.name}
 		}
 	}()
-	raw := conn
-	cut := func() { raw.SetDeadline(past) }
-	if idle > 0 {
-		i := newIdleConn(conn, idle)
-		conn, cut = i, i.cut
+	defer context.AfterFunc(ctx, c.cut)()
+	if h.tls == nil {
+		return h.call(ctx, c, c)
 	}
-	defer context.AfterFunc(ctx, cut)()
-	if h.tls != nil {
-		config, err := h.tls()
-		if err != nil {
-			return fmt.Errorf("tcp: the TLS configuration of handler %s: %w", h.name, err)
-		}
-		secure := tls.Server(conn, config)
-		defer secure.Close() // which says that this is the end, and nobody has cut it short
-		if err := secure.HandshakeContext(ctx); err != nil {
-			return fmt.Errorf("tcp: TLS handshake: %w", err)
-		}
-		conn = secure
+	config, err := h.tls()
+	if err != nil {
+		return fmt.Errorf("tcp: the TLS configuration of handler %s: %w", h.name, err)
 	}
-	return h.fn(ctx, conn)
+	secure := tls.Server(c, config)
+	defer secure.Close() // which says that this is the end, and nobody has cut it short
+	c.met.Or(metEnd)     // which a client of TLS says in its own way
+	if c.Handshake > 0 {
+		c.SetDeadline(time.Now().Add(c.Handshake))
+	}
+	if err := secure.HandshakeContext(ctx); err != nil {
+		if c.explains(ctx, err) {
+			return nil
+		}
+		return fmt.Errorf("tcp: TLS handshake: %w", err)
+	}
+	c.SetDeadline(time.Time{})
+	return h.call(ctx, c, secure)
 }
 
-// past is a deadline that is over.
-var past = time.Unix(1, 0)
+// call calls the handler's function with what it is to get of a connection.
+func (h *Handler) call(ctx context.Context, c *conn, as net.Conn) error {
+	err := h.fn(ctx, as)
+	if err == nil || c.explains(ctx, err) {
+		return nil
+	}
+	return err
+}

@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -44,6 +45,35 @@ var (
 	})
 )
 
+// pours writes as much as it can.
+var pours = NewHandler("test pours", func(_ context.Context, conn net.Conn) error {
+	for b := make([]byte, 1<<20); ; {
+		if _, err := conn.Write(b); err != nil {
+			return err
+		}
+	}
+})
+
+// elsewhere fails with what its client says it has met somewhere else.
+var elsewhere = NewHandler("test elsewhere", func(_ context.Context, conn net.Conn) error {
+	line, _ := bufio.NewReader(conn).ReadString('\n')
+	fmt.Fprintln(conn, "so it is")
+	err, ok := map[string]error{
+		"canceled\n": context.Canceled, "deadline\n": context.DeadlineExceeded, "timeout\n": os.ErrDeadlineExceeded,
+		"end\n": io.EOF, "reset\n": syscall.ECONNRESET, "closed\n": net.ErrClosed,
+	}[line]
+	if !ok {
+		return nil
+	}
+	return fmt.Errorf("elsewhere: %w", err)
+})
+
+// asks waits for its client's end, and says of whom it was.
+var asks = NewHandler("test asks", func(_ context.Context, conn net.Conn) error {
+	conn.Read(make([]byte, 1))
+	return fmt.Errorf("it was %v", conn.RemoteAddr())
+})
+
 var errHandler = errors.New("as asked")
 
 func serveUpper(ctx context.Context, conn net.Conn) error {
@@ -71,6 +101,31 @@ func serveUpper(ctx context.Context, conn net.Conn) error {
 			if err == nil {
 				err = p.Kill()
 			}
+			return err
+		case "able\n":
+			line = os.Getenv("BROOD_TCP_TEST_ABLE") + "\n"
+		case "eat\n":
+			var all [][]byte
+			for range 64 { // 512 MiB
+				all = append(all, bytes.Repeat([]byte("x"), 8<<20))
+			}
+			<-ctx.Done()
+			runtime.KeepAlive(all)
+			return nil
+		case "close\n":
+			conn.Close()
+			<-ctx.Done()
+			return nil
+		case "return later\n":
+			fmt.Fprintln(conn, "later")
+			<-ctx.Done()
+			<-time.After(20 * time.Millisecond)
+			return nil
+		case "hold on\n":
+			fmt.Fprintln(conn, "holds")
+			<-ctx.Done()
+			conn.SetDeadline(time.Now().Add(time.Hour))
+			_, err := conn.Read(make([]byte, 1))
 			return err
 		case "until the end\n":
 			fmt.Fprintln(conn, "waits")
@@ -168,8 +223,8 @@ func (j *journal) String() string {
 	return j.b.String()
 }
 
-// served is a server under test, and what became of Serve.
-type served struct {
+// testServer is a server under test, and what became of Serve.
+type testServer struct {
 	*Server
 	t    *testing.T
 	addr string
@@ -179,7 +234,7 @@ type served struct {
 }
 
 // serve starts a server.
-func serve(t *testing.T, h *Handler, o Options) *served {
+func serve(t *testing.T, h *Handler, o Options) *testServer {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -188,10 +243,10 @@ func serve(t *testing.T, h *Handler, o Options) *served {
 	return serveOn(t, ln, h, o)
 }
 
-func serveOn(t *testing.T, ln net.Listener, h *Handler, o Options) *served {
+func serveOn(t *testing.T, ln net.Listener, h *Handler, o Options) *testServer {
 	t.Helper()
 	watchdog(t, time.Minute)
-	s := &served{t: t, addr: ln.Addr().String(), over: make(chan error, 1), log: new(journal)}
+	s := &testServer{t: t, addr: ln.Addr().String(), over: make(chan error, 1), log: new(journal)}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.NewTextHandler(s.log, nil))
 	}
@@ -210,7 +265,7 @@ func serveOn(t *testing.T, ln net.Listener, h *Handler, o Options) *served {
 }
 
 // ends waits for the end of Serve.
-func (s *served) ends() error {
+func (s *testServer) ends() error {
 	err := <-s.over
 	s.over <- err
 	return err
@@ -223,7 +278,7 @@ type client struct {
 	lines *bufio.Reader
 }
 
-func (s *served) dial() *client {
+func (s *testServer) dial() *client {
 	s.t.Helper()
 	c, err := net.Dial("tcp", s.addr)
 	if err != nil {

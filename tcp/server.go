@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,140 +13,18 @@ import (
 	"github.com/brood-go/brood"
 )
 
-// Model says what runs a handler.
-type Model int
-
-// The models. See the package's documentation.
-const (
-	// Threads: a goroutine for each connection.
-	Threads Model = iota
-	// Processes: a process for each connection.
-	Processes
-	// Prefork: processes that are started before and share the listener.
-	Prefork
-)
-
-var modelNames = [...]string{"threads", "processes", "prefork"}
-
-// String is the model in one lower-case word.
-func (m Model) String() string {
-	if m < 0 || int(m) >= len(modelNames) {
-		return fmt.Sprintf("Model(%d)", int(m))
-	}
-	return modelNames[m]
-}
-
-// Options configures a server. The zero value works.
-type Options struct {
-	// Model says what runs the handler. Default: Threads.
-	Model Model
-	// MaxConns is how many connections are served at once; more wait in the listener's
-	// queue. 0: no bound with Threads, 100 with Processes, Workers with Prefork, where it is
-	// divided among the processes.
-	MaxConns int
-	// Workers is how many processes Prefork has. 0: two for each CPU.
-	Workers int
-	// IdleTimeout ends a connection on which nothing has passed for so long, in either
-	// direction: what waits for it then fails with os.ErrDeadlineExceeded. 0: never.
-	IdleTimeout time.Duration
-	// Drain is how long, at the end of Serve's context, connections may go on before the
-	// contexts of their handlers end. 0: 10 s; negative: not at all.
-	Drain time.Duration
-	// Grace is how long a handler has to return when its context has ended. 0: 2 s; negative:
-	// none.
-	Grace time.Duration
-	// Logger gets what goes wrong: errors and panics of handlers, processes that died, a
-	// system that is out of descriptors. nil: slog's default.
-	Logger *slog.Logger
-	// Pool has what the processes of Processes and Prefork have in common with workers of a
-	// pool: Memory, MaxTasks (here: connections), Initializer, StartTimeout, Spares, Output
-	// and LogHandler, and for Processes IdleTimeout and MinWorkers: 0 is 10 s, and one for each
-	// CPU. What else is set is refused.
-	Pool brood.PoolOptions
-}
-
-const (
-	defaultProcesses = 100
-	defaultDrain     = 10 * time.Second
-	defaultGrace     = 2 * time.Second
-	defaultIdlePool  = 10 * time.Second
-)
-
-// withDefaults fills in what the zero value stands for.
-func (o Options) withDefaults() Options {
-	cpus := runtime.GOMAXPROCS(0)
-	if o.Model == Prefork {
-		if o.Workers == 0 {
-			o.Workers = 2 * cpus
-		}
-		if o.MaxConns == 0 {
-			o.MaxConns = o.Workers
-		}
-	}
-	if o.Model == Processes {
-		if o.MaxConns == 0 {
-			o.MaxConns = defaultProcesses
-		}
-		if o.Pool.IdleTimeout == 0 {
-			o.Pool.IdleTimeout = defaultIdlePool
-		}
-		if o.Pool.MinWorkers == 0 {
-			o.Pool.MinWorkers = min(cpus, o.MaxConns)
-		}
-	}
-	o.Drain = orDefault(o.Drain, defaultDrain)
-	o.Grace = orDefault(o.Grace, defaultGrace)
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
-	return o
-}
-
-func orDefault(d, otherwise time.Duration) time.Duration {
-	switch {
-	case d == 0:
-		return otherwise
-	case d < 0:
-		return 0
-	}
-	return d
-}
-
-// validate says what can't be meant.
-func (o *Options) validate() error {
-	p := &o.Pool
-	switch {
-	case o.Model < Threads || o.Model > Prefork:
-		return fmt.Errorf("tcp: Options.Model: there is no model %d", o.Model)
-	case o.MaxConns < 0 || o.Workers < 0:
-		return errors.New("tcp: Options.MaxConns and Workers can't be negative: use 0 for the default")
-	case o.IdleTimeout < 0:
-		return errors.New("tcp: Options.IdleTimeout can't be negative: use 0 for none")
-	case o.Workers > 0 && o.Model != Prefork:
-		return fmt.Errorf("tcp: Options.Workers is for Prefork; with %v MaxConns bounds the connections", o.Model)
-	case o.Workers > 0 && o.MaxConns > 0 && o.MaxConns < o.Workers:
-		return fmt.Errorf("tcp: Options.MaxConns (%d) is less than Workers (%d): some would never serve", o.MaxConns, o.Workers)
-	case p.Workers != 0 || p.MaxPending != 0 || p.TaskTimeout != 0 || p.Grace != 0 || p.CrashRetries != 0 || p.ErrorRetries != 0 || p.Policy != nil || p.Encode || p.MaxPayload != 0 || p.Name != "":
-		return errors.New("tcp: Options.Pool has an option that makes no sense for a server: see there")
-	case o.Model == Threads && (p.Memory != 0 || p.MaxTasks != 0 || p.Initializer != nil || p.StartTimeout != 0 || p.IdleTimeout != 0 || p.MinWorkers != 0 || p.Spares != 0 || p.Output != brood.OutputInherit || p.LogHandler != nil):
-		return errors.New("tcp: Options.Pool is for Processes and Prefork")
-	case o.Model == Prefork && (p.IdleTimeout != 0 || p.MinWorkers != 0):
-		return errors.New("tcp: Options.Pool.IdleTimeout and MinWorkers are for Processes")
-	}
-	return nil
-}
-
 // ErrClosed is what Serve returns when the server was told to end before.
 var ErrClosed = errors.New("tcp: the server is closed")
 
-// Stats is how a server is doing. With Prefork the processes tell of themselves every 50 ms.
+// Stats is how a server is doing. With Prefork the processes tell of themselves, but not more
+// often than every 50 ms.
 type Stats struct {
 	Accepted int64 // connections so far
 	Active   int   // that are served now
 	Failed   int64 // whose handler returned an error, but for clients that went away
 	Panicked int64 // whose handler panicked
-	Died     int64 // whose process died
-	Pauses   int64 // times in which the system was out of something, so that accepting had to pause
+	Died     int64 // whose process died, as far as it had told of them
+	Pauses   int64 // times in which accepting had to pause, mostly because the system was out of something
 }
 
 // Server serves the connections of one listener. Make it with NewServer. Its methods may be
@@ -156,12 +33,15 @@ type Server struct {
 	h *Handler
 	o Options
 
-	serving  atomic.Bool
-	ln       net.Listener  // under mu until serving
-	stopping chan struct{} // closed when no more is accepted
-	ctx      context.Context
-	cancel   context.CancelFunc // ends the handlers' contexts
-	finished chan struct{}      // closed when Serve has returned
+	serving   atomic.Bool
+	ln        net.Listener  // under mu until listening
+	listening chan struct{} // closed when there is a listener
+	stopping  chan struct{} // closed when no more is accepted
+	ctx       context.Context
+	cancel    context.CancelFunc // ends the handlers' contexts
+	draining  sync.Once          // the time until then runs
+	finished  chan struct{}      // closed when Serve has returned
+	result    error              // what it returned, written before
 
 	mu      sync.Mutex
 	stopped bool
@@ -192,7 +72,7 @@ func NewServer(h *Handler, o Options) (*Server, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{h: h, o: o.withDefaults(), stopping: make(chan struct{}), finished: make(chan struct{})}
+	s := &Server{h: h, o: o.withDefaults(), listening: make(chan struct{}), stopping: make(chan struct{}), finished: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -210,12 +90,15 @@ func (s *Server) ListenAndServe(ctx context.Context, address string) error {
 // and returns when all of them have ended. It owns the listener, which for processes must be a TCP
 // or Unix one of package net. It returns nil at an orderly end; when the listener fails the
 // error says why; brood.ErrAbandoned means that handlers have not returned. A server serves once.
-func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+func (s *Server) Serve(ctx context.Context, ln net.Listener) (err error) {
 	if s.serving.Swap(true) {
 		ln.Close()
 		return fmt.Errorf("tcp: Serve was called before, or after the end: %w", ErrClosed)
 	}
-	defer close(s.finished)
+	defer func() {
+		s.result = err
+		close(s.finished)
+	}()
 	defer s.cancel()
 	defer ln.Close()
 	if s.h.tls != nil {
@@ -233,13 +116,12 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		ln.Close()
 	}
 	s.mu.Unlock()
-	defer context.AfterFunc(ctx, func() {
-		s.stop()
-		timer := time.AfterFunc(s.o.Drain, s.cancel)
-		context.AfterFunc(s.ctx, func() { timer.Stop() })
-	})()
-	err = m.run()
-	s.stop()
+	close(s.listening)
+	defer context.AfterFunc(ctx, s.drain)()
+	if err = m.run(); err != nil {
+		err = fmt.Errorf("tcp: the listener has failed: %w", err)
+		s.fails(err)
+	}
 	s.settle()
 	s.cancel()
 	err = errors.Join(err, m.end())
@@ -248,14 +130,50 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	return errors.Join(err, s.broken)
 }
 
+// drain ends accepting, and the handlers' contexts some time later.
+func (s *Server) drain() {
+	s.stop()
+	s.draining.Do(func() {
+		timer := time.AfterFunc(s.o.Drain, s.cancel)
+		context.AfterFunc(s.ctx, func() { timer.Stop() })
+	})
+}
+
+// fails ends the server for a reason of its own.
+func (s *Server) fails(err error) {
+	s.o.Logger.Error("tcp: the server ends", "handler", s.h.name, "error", err)
+	s.drain()
+}
+
+// Addr waits until the server listens, and returns the listener's address, which for ":0" says
+// the port. The error is ctx's, or ErrClosed if the server has ended before.
+func (s *Server) Addr(ctx context.Context) (net.Addr, error) {
+	select {
+	case <-s.listening:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("tcp: wait for the server to listen: %w", context.Cause(ctx))
+	case <-s.finished:
+		select {
+		case <-s.listening:
+		default:
+			return nil, ErrClosed
+		}
+	}
+	return s.ln.Addr(), nil
+}
+
 // breaks ends the server because no process can be started.
 func (s *Server) breaks(err error) {
+	err = fmt.Errorf("tcp: %w", err)
 	s.mu.Lock()
-	if s.broken == nil {
-		s.broken = fmt.Errorf("tcp: %w", err)
+	first := s.broken == nil
+	if first {
+		s.broken = err
 	}
 	s.mu.Unlock()
-	s.stop()
+	if first {
+		s.fails(err)
+	}
 }
 
 func (s *Server) model(ctx context.Context, ln net.Listener) (model, error) {
@@ -329,15 +247,16 @@ func (s *Server) whenQuiet() <-chan struct{} {
 	return quiet
 }
 
-// Shutdown accepts no more connections and waits until those that are served have ended, or
-// until ctx ends: then its error is returned, and they go on: Close ends them.
+// Shutdown accepts no more connections and waits until those that are served have ended, and
+// returns what Serve returned; or until ctx ends: then its error is returned, and they go on:
+// Close ends them. Without it, or the end of Serve's context, they may go on for ever.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop()
 	return s.wait(ctx)
 }
 
-// Close accepts no more connections, ends the handlers' contexts, and waits until Serve has
-// returned.
+// Close accepts no more connections, ends the handlers' contexts, waits until Serve has
+// returned, and returns the same: brood.ErrAbandoned if there are handlers that have not.
 func (s *Server) Close() error {
 	s.stop()
 	s.cancel()
@@ -350,7 +269,7 @@ func (s *Server) wait(ctx context.Context) error {
 	}
 	select {
 	case <-s.finished:
-		return nil
+		return s.result
 	case <-ctx.Done():
 		return fmt.Errorf("tcp: shut down: %w", context.Cause(ctx))
 	}
@@ -359,9 +278,7 @@ func (s *Server) wait(ctx context.Context) error {
 // Stats says how the server is doing.
 func (s *Server) Stats() Stats {
 	if s.o.Model == Prefork {
-		st := s.tallies.sum()
-		st.Died = s.died.Load()
-		return st
+		return s.tallies.sum()
 	}
 	s.mu.Lock()
 	active := s.busy
@@ -381,7 +298,7 @@ const (
 
 // judge says how a connection ended that a handler has served with err, and logs what is worth it.
 func (h *Handler) judge(log *slog.Logger, remote net.Addr, err error) verdict {
-	if err == nil || vanished(err) {
+	if err == nil {
 		return fine
 	}
 	log = log.With("handler", h.name, "remote", remote.String())

@@ -2,7 +2,6 @@ package tcp
 
 import (
 	"bufio"
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -15,9 +14,6 @@ import (
 	"math/big"
 	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,9 +42,7 @@ func TestCrashes(t *testing.T) {
 					c.gets(fmt.Sprint("x", i), fmt.Sprint("X", i))
 				}
 			}
-			if o.Model == Processes {
-				eventually(t, "all are counted", func() bool { return s.Stats() == Stats{Accepted: 12, Active: 2, Died: 10} })
-			}
+			eventually(t, "all are counted", func() bool { return s.Stats() == Stats{Accepted: 12, Active: 2, Died: 10} })
 			c := s.dial()
 			c.gets("b", "B")
 			if !strings.Contains(s.log.String(), "killed by signal 9") {
@@ -99,50 +93,47 @@ func TestWhoServes(t *testing.T) {
 	}
 }
 
-// secure has its certificate from files that a variable names: it is read in each process.
+// secure has its certificate from the environment: it is read in each process.
 var secure = NewHandler("test secure", serveUpper).TLS(func() (*tls.Config, error) {
-	dir := os.Getenv("BROOD_TCP_TEST_CERT")
-	cert, err := tls.LoadX509KeyPair(dir+"/cert.pem", dir+"/key.pem")
+	both := []byte(os.Getenv("BROOD_TCP_TEST_CERT"))
+	cert, err := tls.X509KeyPair(both, both)
 	return &tls.Config{Certificates: []tls.Certificate{cert}}, err
 })
 
 // bare has no certificate.
 var bare = NewHandler("test bare", serveUpper).TLS(func() (*tls.Config, error) { return nil, errHandler })
 
-// certify makes a certificate, and the pool that trusts it.
-func certify(t *testing.T) *x509.CertPool {
+// certify makes the certificate, once, and the pool that trusts it.
+var certify = sync.OnceValues(func() (*x509.CertPool, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	secret, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	dir := t.TempDir()
-	for name, block := range map[string]*pem.Block{"cert.pem": {Type: "CERTIFICATE", Bytes: der}, "key.pem": {Type: "PRIVATE KEY", Bytes: secret}} {
-		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Setenv("BROOD_TCP_TEST_CERT", dir)
+	both := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})...)
 	pool := x509.NewCertPool()
 	pool.AddCert(cert)
-	return pool
-}
+	return pool, os.Setenv("BROOD_TCP_TEST_CERT", string(both))
+})
 
 // With TLS the handshake is made where the handler runs; a client without costs itself alone.
 func TestTLS(t *testing.T) {
-	pool := certify(t)
+	pool, err := certify()
+	if err != nil {
+		t.Fatal(err)
+	}
 	onEach(t, func(t *testing.T, o Options) {
 		o.IdleTimeout = time.Minute
 		s := serve(t, secure, o)
@@ -159,94 +150,16 @@ func TestTLS(t *testing.T) {
 			t.Errorf("%q, %v", b, err)
 		}
 		eventually(t, "both are over", func() bool { return s.Stats() == Stats{Accepted: 2, Failed: 1} })
+		o.HandshakeTimeout = 20 * time.Millisecond
+		slow := serve(t, secure, o)
+		if _, err := io.Copy(io.Discard, slow.dial()); err != nil {
+			t.Errorf("of a client that does not begin: %v", err)
+		}
+		eventually(t, "that one is over", func() bool { return slow.Stats() == Stats{Accepted: 1} })
 		if err := serve(t, bare, o).ends(); !errors.Is(err, errHandler) || !strings.Contains(err.Error(), "TLS configuration") {
 			t.Error(err)
 		}
 	})
-}
-
-// When descriptors run out, accepting pauses, and goes on when connections have ended.
-func TestOutOfDescriptors(t *testing.T) {
-	for _, model := range []string{"threads", "processes", "prefork"} {
-		t.Run(model, func(t *testing.T) {
-			watchdog(t, time.Minute)
-			cmd := exec.Command(os.Args[0], model)
-			cmd.Env = append(os.Environ(), "BROOD_TCP_TEST_ROLE=few descriptors")
-			cmd.Stderr = os.Stderr
-			stdin, err := cmd.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			stdout, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			defer cmd.Wait()
-			defer stdin.Close()
-			lines := bufio.NewReader(stdout)
-			addr, err := lines.ReadString('\n')
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := &served{t: t, addr: strings.TrimSpace(addr)}
-			var all []*client
-			for range 150 {
-				all = append(all, s.dial())
-			}
-			if model != "processes" { // there no more are accepted than there are processes for
-				if line, err := lines.ReadString('\n'); line != "pauses\n" {
-					t.Fatalf("%q, %v", line, err)
-				}
-			}
-			var wg sync.WaitGroup
-			for i, c := range all { // each is served, as soon as others have ended
-				wg.Go(func() {
-					c.gets(fmt.Sprint("x", i), fmt.Sprint("X", i))
-					c.Close()
-				})
-			}
-			wg.Wait()
-			stdin.Close()
-			if line, err := lines.ReadString('\n'); line != "ended <nil>\n" {
-				t.Fatalf("%q, %v", line, err)
-			}
-		})
-	}
-}
-
-func init() { // which refers to itself
-	roles["few descriptors"] = func() {
-		o := map[string]Options{"threads": {}, "processes": {Model: Processes, MaxConns: 20}, "prefork": {Model: Prefork, Workers: 1, MaxConns: 150}}[os.Args[1]]
-		few := uint64(100)
-		if o.Model == Processes { // a worker costs its parent some
-			few = 60
-		}
-		syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: few, Max: few})
-		s, err := NewServer(upper, o)
-		if err != nil {
-			panic(err)
-		}
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			panic(err)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		over := make(chan error)
-		go func() { over <- s.Serve(ctx, ln) }()
-		fmt.Println(ln.Addr())
-		for o.Model != Processes && s.Stats().Pauses == 0 {
-			runtime.Gosched()
-		}
-		if o.Model != Processes {
-			fmt.Println("pauses")
-		}
-		io.Copy(io.Discard, os.Stdin)
-		cancel()
-		fmt.Println("ended", <-over)
-	}
 }
 
 // Handlers' processes are killed under load, some each second: each kill costs one connection,
@@ -306,7 +219,7 @@ func killStorm(t *testing.T, o Options) {
 
 // stormClient is one connection: it learns who serves it, and then only that one's death
 // may end it. It returns 1 if it did.
-func stormClient(t *testing.T, s *served, i int, mu *sync.Mutex, serving, killed map[string]bool) (lost int) {
+func stormClient(t *testing.T, s *testServer, i int, mu *sync.Mutex, serving, killed map[string]bool) (lost int) {
 	nc, err := net.Dial("tcp", s.addr)
 	if err != nil {
 		t.Error(err)
@@ -340,92 +253,16 @@ func stormClient(t *testing.T, s *served, i int, mu *sync.Mutex, serving, killed
 	return lost
 }
 
-// Very many clients are connected at once, and each is served.
-func TestVeryMany(t *testing.T) {
-	for _, c := range []struct {
-		model            Model
-		clients, ifShort int
-	}{{Threads, 10_000, 1000}, {Processes, 1000, 20}} {
-		t.Run(c.model.String(), func(t *testing.T) {
-			n := c.ifShort
-			if long {
-				n = c.clients
-			}
-			many(t, c.model, n)
-		})
-	}
-}
-
-// many has clients in this process, and the server in another, as each has its descriptors.
-func many(t *testing.T, m Model, n int) {
-	watchdog(t, 3*time.Minute)
-	cmd := exec.Command(os.Args[0], m.String(), fmt.Sprint(n))
-	cmd.Env = append(os.Environ(), "BROOD_TCP_TEST_ROLE=many")
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer cmd.Wait()
-	defer stdin.Close()
-	lines := bufio.NewReader(stdout)
-	addr, err := lines.ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &served{t: t, addr: strings.TrimSpace(addr)}
-	all := make([]*client, n)
-	for i := range all {
-		all[i] = s.dial()
-	}
-	for round := range 2 {
-		for i, c := range all { // all of them are open
-			fmt.Fprintf(c, "x%d %d\n", round, i)
+// What else is said of the processes holds.
+func TestPoolOptions(t *testing.T) {
+	onEach(t, func(t *testing.T, o Options) {
+		if o.Model == Threads {
+			return
 		}
-		for i, c := range all {
-			if line, err := c.lines.ReadString('\n'); line != fmt.Sprintf("X%d %d\n", round, i) {
-				t.Fatalf("client %d: %q, %v", i, line, err)
-			}
-		}
-	}
-	for _, c := range all {
-		c.Close()
-	}
-	stdin.Close()
-	if line, err := lines.ReadString('\n'); line != fmt.Sprintf("ended <nil> {Accepted:%d Active:0 Failed:0 Panicked:0 Died:0 Pauses:0}\n", n) {
-		t.Errorf("%q, %v", line, err)
-	}
-}
-
-func init() {
-	roles["many"] = func() {
-		n, _ := strconv.Atoi(os.Args[2])
-		o := Options{}
-		if os.Args[1] == Processes.String() {
-			o = Options{Model: Processes, MaxConns: n}
-		}
-		s, err := NewServer(upper, o)
-		if err != nil {
-			panic(err)
-		}
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			panic(err)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		over := make(chan error)
-		go func() { over <- s.Serve(ctx, ln) }()
-		fmt.Println(ln.Addr())
-		io.Copy(io.Discard, os.Stdin)
-		cancel()
-		err = <-over
-		fmt.Printf("ended %v %+v\n", err, s.Stats())
-	}
+		o.Pool = brood.PoolOptions{Initializer: able.Bind("yes"), Memory: 256 << 20}
+		s := serve(t, upper, o)
+		s.dial().gets("able", "YES")
+		s.dial().loses("eat")
+		eventually(t, "one has died", func() bool { return s.Stats().Died > 0 && strings.Contains(s.log.String(), "out of memory") })
+	})
 }

@@ -3,9 +3,10 @@ package tcp
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"sync"
-	"time"
 
 	"github.com/brood-go/brood"
 )
@@ -13,23 +14,24 @@ import (
 // crew serves connections on threads of this process: for the model of that name, and in
 // each process of Prefork.
 type crew struct {
-	h       *Handler
-	idle    time.Duration
-	ctx     context.Context
-	began   func()
-	ended   func(remote net.Addr, err error) // the connection is closed
-	accepts *acceptor
+	h        *Handler
+	limits   limits
+	ctx      context.Context
+	onBegin  func()
+	onEnd    func(remote net.Addr, err error) // the connection is closed
+	acceptor *acceptor
 
 	mu    sync.Mutex
-	conns map[net.Conn]struct{}
+	conns map[*conn]struct{}
 }
 
 // serve starts the thread of a connection.
-func (c *crew) serve(conn net.Conn) {
+func (c *crew) serve(accepted net.Conn) {
+	conn := newConn(accepted, c.limits)
 	c.mu.Lock()
 	c.conns[conn] = struct{}{}
 	c.mu.Unlock()
-	c.began()
+	c.onBegin()
 	remote := conn.RemoteAddr()
 	brood.Go(c.ctx, brood.ThreadOptions{Name: c.h.name + " " + remote.String(), Daemon: true}, func(ctx context.Context) error {
 		err := brood.ErrGoexit
@@ -37,10 +39,10 @@ func (c *crew) serve(conn net.Conn) {
 			c.mu.Lock()
 			delete(c.conns, conn)
 			c.mu.Unlock()
-			c.ended(remote, err)
-			c.accepts.gone()
+			c.onEnd(remote, err)
+			c.acceptor.gone()
 		}()
-		err = c.h.serve(ctx, conn, c.idle)
+		err = c.h.serve(ctx, conn)
 		return nil
 	})
 }
@@ -49,11 +51,12 @@ func (c *crew) serve(conn net.Conn) {
 // there are.
 func (c *crew) cutOff() int {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	for conn := range c.conns {
+	left := slices.Collect(maps.Keys(c.conns))
+	c.mu.Unlock()
+	for _, conn := range left { // which may take its time
 		conn.Close()
 	}
-	return len(c.conns)
+	return len(left)
 }
 
 // threads is the model of a goroutine for each connection.
@@ -62,37 +65,41 @@ type threads struct {
 }
 
 func newThreads(s *Server, ctx context.Context, ln net.Listener) *threads {
-	t := &threads{crew{h: s.h, idle: s.o.IdleTimeout, conns: make(map[net.Conn]struct{})}}
+	t := &threads{crew{h: s.h, limits: s.o.limits(), conns: make(map[*conn]struct{})}}
 	t.ctx = handlerContext(ctx, s.ctx)
-	t.began = func() {
+	t.onBegin = func() {
 		s.accepted.Add(1)
 		s.enter()
 	}
-	t.ended = func(remote net.Addr, err error) {
+	t.onEnd = func(remote net.Addr, err error) {
 		s.outcome(remote, err)
 		s.leave()
 	}
-	t.accepts = newAcceptor(ln, s.stopping, s.o.MaxConns, t.serve, s.pausing)
+	most := unbounded
+	if s.o.MaxConns > 0 {
+		most = s.o.MaxConns
+	}
+	t.acceptor = newAcceptor(ln, s.stopping, most, t.serve, s.pausing)
 	return t
 }
 
 // handlerContext has the values of Serve's context, and the end of the handlers'.
-func handlerContext(values, end context.Context) context.Context { return merged{end, values} }
+func handlerContext(values, end context.Context) context.Context { return handlerCtx{end, values} }
 
-type merged struct {
+type handlerCtx struct {
 	context.Context
 	values context.Context
 }
 
 // Value implements context.Context.
-func (m merged) Value(key any) any {
+func (m handlerCtx) Value(key any) any {
 	if v := m.Context.Value(key); v != nil {
 		return v
 	}
 	return m.values.Value(key)
 }
 
-func (t *threads) run() error { return t.accepts.run() }
+func (t *threads) run() error { return t.acceptor.run() }
 
 func (t *threads) end() error {
 	if n := t.cutOff(); n > 0 {
@@ -104,5 +111,5 @@ func (t *threads) end() error {
 // pausing is told when accepting pauses.
 func (s *Server) pausing(err error) {
 	s.pauses.Add(1)
-	s.o.Logger.Warn("tcp: accepting pauses until the system has room again", "handler", s.h.name, "error", err)
+	s.o.Logger.Warn("tcp: accepting pauses", "handler", s.h.name, "error", err)
 }

@@ -1,0 +1,5 @@
+package tcp
+
+import "syscall"
+
+var errAgainHere = []error{syscall.ENONET}
