@@ -13,6 +13,9 @@ import (
 	"github.com/brood-go/brood/share"
 )
 
+// waits returns 7 once its argument is closed.
+var waits = brood.NewFunc("coro/waits", func(_ context.Context, release chan struct{}) (int, error) { <-release; return 7, nil })
+
 var double = brood.NewFunc("coro/double", func(_ context.Context, n int) (int, error) { return 2 * n, nil })
 
 // The futures of pools are awaited beside the tasks of a loop.
@@ -50,8 +53,7 @@ func TestAwaitPoolCancelled(t *testing.T) {
 	}
 	defer pool.Close()
 	release := make(chan struct{})
-	waits := brood.NewFunc("coro/waits", func(context.Context, int) (int, error) { <-release; return 7, nil })
-	f := waits.Submit(t.Context(), pool, 0)
+	f := waits.Submit(t.Context(), pool, release)
 	l := coro.NewLoop(coro.Options{})
 	l.Go("impatient", func(ctx context.Context) error {
 		short, cancel := coro.WithTimeout(ctx, time.Millisecond)
@@ -104,8 +106,7 @@ func TestAfterDone(t *testing.T) {
 	}
 	defer pool.Close()
 	release := make(chan struct{})
-	waits := brood.NewFunc("coro/waits more", func(context.Context, int) (int, error) { <-release; return 7, nil })
-	f := waits.Submit(t.Context(), pool, 0)
+	f := waits.Submit(t.Context(), pool, release)
 	calls := make(chan string, 10)
 	stop := f.AfterDone(func() { calls <- "stopped" })
 	stopTooLate := f.AfterDone(func() { calls <- "before" })
