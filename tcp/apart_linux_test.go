@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -215,5 +216,33 @@ func TestVeryMany(t *testing.T) {
 			a.stdin.Close()
 			a.says(fmt.Sprint("ended <nil> ", n, " 0 0"))
 		})
+	}
+}
+
+// A process that serves one connection at a time runs on one CPU at a time, if nothing else is
+// said.
+func TestCPUs(t *testing.T) {
+	watchdog(t, time.Minute)
+	if os.Getenv("GOMAXPROCS") != "" {
+		t.Setenv("GOMAXPROCS", "")
+	}
+	for _, c := range []struct {
+		o    Options
+		want int
+	}{
+		{Options{Model: Processes}, 1},
+		{Options{Model: Processes, CPUs: 3}, 3},
+		{Options{Model: Processes, CPUs: -1}, runtime.GOMAXPROCS(0)},
+		{Options{Model: Prefork, Workers: 1}, 1},
+		{Options{Model: Prefork, Workers: 1, MaxConns: 2}, runtime.GOMAXPROCS(0)},
+		{Options{Model: Prefork, Workers: 1, CPUs: 3}, 3},
+	} {
+		s := serve(t, upper, c.o)
+		s.dial().gets("cpus", fmt.Sprint(c.want))
+	}
+	t.Setenv("GOMAXPROCS", "5")
+	serve(t, upper, Options{Model: Processes}).dial().gets("cpus", "5")
+	if _, err := NewServer(upper, Options{CPUs: 1}); err == nil {
+		t.Error("CPUs for threads")
 	}
 }

@@ -88,6 +88,8 @@ func serveUpper(ctx context.Context, conn net.Conn) error {
 		switch line {
 		case "pid\n":
 			line = fmt.Sprintln(os.Getpid())
+		case "cpus\n":
+			line = fmt.Sprintln(runtime.GOMAXPROCS(0))
 		case "strand\n":
 			line = brood.Current(ctx).Kind.String() + "\n"
 		case "panic\n":

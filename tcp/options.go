@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"reflect"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/brood-go/brood"
@@ -48,6 +50,11 @@ type Options struct {
 	// Options.Pool.MaxTasks connections and still serve some come on top, as many again at the most.
 	// 0: two for each CPU, but no more than MaxConns.
 	Workers int
+	// CPUs is on how many CPUs the goroutines of one process run at once (its GOMAXPROCS): for
+	// Processes and Prefork. 0: one if the process serves one connection at a time, as the other
+	// connections' processes want the others, and a wake-up costs less then; else what the Go
+	// runtime chooses, as with a negative number. The variable GOMAXPROCS comes first.
+	CPUs int
 	// IdleTimeout ends a connection on which nothing has passed for so long, in either
 	// direction, while a Read or Write has waited: that then fails with
 	// os.ErrDeadlineExceeded. A handler whose own deadlines are shorter decides for itself. 0: never.
@@ -135,6 +142,8 @@ func (o *Options) validate() error {
 		return errors.New("tcp: Options.MaxConns and Workers can't be negative: use 0 for the default")
 	case o.IdleTimeout < 0:
 		return errors.New("tcp: Options.IdleTimeout can't be negative: use 0 for none")
+	case o.CPUs != 0 && o.Model == Threads:
+		return errors.New("tcp: Options.CPUs is for the processes of Processes and Prefork")
 	case o.Workers > 0 && o.Model != Prefork:
 		return fmt.Errorf("tcp: Options.Workers is for Prefork; with %v MaxConns bounds the connections", o.Model)
 	case o.Workers > 0 && o.MaxConns > 0 && o.MaxConns < o.Workers:
@@ -176,4 +185,25 @@ func (o *Options) validatePool() error {
 		return fmt.Errorf("tcp: Options.Pool.MinWorkers (%d) is more than MaxConns (%d)", p.MinWorkers, cmp.Or(o.MaxConns, defaultProcesses))
 	}
 	return nil
+}
+
+// cpus is Options.CPUs of a process that serves so many connections at once; 0: it is not to change
+// what it has.
+func (o *Options) cpus(most int) int {
+	switch {
+	case o.CPUs < 0, os.Getenv("GOMAXPROCS") != "":
+		return 0
+	case o.CPUs == 0 && most == 1:
+		return 1
+	}
+	return o.CPUs
+}
+
+var setCPUs sync.Once
+
+// useCPUs is called in a process that serves, which does nothing else.
+func useCPUs(n int) {
+	if n > 0 {
+		setCPUs.Do(func() { runtime.GOMAXPROCS(n) })
+	}
 }

@@ -36,6 +36,7 @@ type assignment struct {
 	Limits limits
 	Most   int // connections at once
 	Served int // after how many it returns; 0: never
+	CPUs   int // 0: as it is
 
 	listener, drain, report *os.File
 }
@@ -172,7 +173,7 @@ func (p *prefork) listen(most int) (*turn, error) {
 		p.listenTo(t, reports)
 	}()
 	p.s.enter()
-	f := p.s.h.listenerFunc.Submit(p.s.ctx, p.pool, assignment{o.limits(), most, o.Pool.MaxTasks, listener, drain, report})
+	f := p.s.h.listenerFunc.Submit(p.s.ctx, p.pool, assignment{o.limits(), most, o.Pool.MaxTasks, o.cpus(most), listener, drain, report})
 	go func() {
 		defer p.s.leave()
 		defer close(t.over)
@@ -208,6 +209,7 @@ func (p *prefork) listenTo(t *turn, reports io.Reader) {
 
 // serveMany accepts and serves in a process of Prefork.
 func (h *Handler) serveMany(ctx context.Context, p assignment) (none struct{}, err error) {
+	useCPUs(p.CPUs)
 	defer p.report.Close()
 	defer p.drain.Close()
 	ln, err := net.FileListener(p.listener)

@@ -24,6 +24,7 @@ type processes struct {
 type handoff struct {
 	Limits limits
 	Remote address
+	CPUs   int // 0: as it is
 
 	conn   brood.Descriptor // in the process that has accepted it
 	socket *os.File         // in the one that serves it
@@ -98,7 +99,7 @@ func (p *processes) serve(conn net.Conn) {
 		p.acceptor.gone()
 		s.leave()
 	}
-	p.s.h.connFunc.Submit(s.ctx, p.pool, handoff{Limits: s.o.limits(), Remote: addressOf(remote), conn: conn.(brood.Descriptor)}).OnDone(func(f *brood.Future[struct{}]) {
+	p.s.h.connFunc.Submit(s.ctx, p.pool, handoff{Limits: s.o.limits(), Remote: addressOf(remote), CPUs: s.o.cpus(1), conn: conn.(brood.Descriptor)}).OnDone(func(f *brood.Future[struct{}]) {
 		_, err := f.Result(context.Background())
 		over(err)
 	})
@@ -127,6 +128,7 @@ func (p *processes) end() error {
 
 // serveOne serves a connection in the process that it was passed to.
 func (h *Handler) serveOne(ctx context.Context, p handoff) (none struct{}, err error) {
+	useCPUs(p.CPUs)
 	accepted, err := net.FileConn(p.socket)
 	p.socket.Close()
 	if err != nil {
