@@ -51,7 +51,9 @@ func serveAs(kind string) error {
 	go func() {
 		io.Copy(io.Discard, os.Stdin)
 		cancel()
-		ln.Close()
+		if kind == "bare" {
+			ln.Close()
+		}
 	}()
 	fmt.Println(ln.Addr().(*net.TCPAddr).Port)
 	if kind == "bare" {
