@@ -74,17 +74,17 @@ func TestPythonNames(t *testing.T) {
 	}
 	for _, r := range pythonRows(t) {
 		for _, name := range r.python {
-			switch todo, known := missing[name]; {
+			switch uncovered, known := missing[name]; {
 			case !known:
 				t.Errorf("docs/python.md has a row for %s, which testdata/python_names.txt does not list: %s", name, r.inWords)
-			case !todo:
+			case !uncovered:
 				t.Errorf("docs/python.md has two rows for %s: %s", name, r.inWords)
 			}
 			missing[name] = false
 		}
 	}
-	for name, todo := range missing {
-		if todo {
+	for name, uncovered := range missing {
+		if uncovered {
 			t.Errorf("docs/python.md has no row for %s", name)
 		}
 	}

@@ -31,8 +31,8 @@ type ThreadOptions struct {
 //
 // # Ownership
 //
-// What does not change is written before the goroutine starts. err and held belong to the
-// goroutine until over is set, and change no more after that.
+// What does not change is written before the goroutine starts. err belongs to the
+// goroutine until over is set, and changes no more after that.
 type Thread struct {
 	strand strand.Room
 	ctx    taskContext
