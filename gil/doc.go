@@ -77,25 +77,25 @@
 // 2 CPUs:
 //
 //	                                   gil     CPython
-//	alone                              72,000  23,000
-//	beside one that computes, 5 ms     165     156
-//	the same, interval 0.5 ms          960     1,960
-//	the same, interval 0.1 ms          3,600   6,000
+//	alone                              114,000 28,000
+//	beside one that computes, 5 ms     151     181
+//	the same, interval 0.5 ms          1,230   1,610
+//	the same, interval 0.1 ms          3,070   5,130
 //
 // (Below 1 ms the network poller of Go's runtime takes its part: it may hear of an answer up to 1 ms
 // later when another processor computes. The wait for the GIL itself was 5.002, 0.519 and
-// 0.120 ms.) The interval is what one pays with: the thread that computes loses 1 % at 5 ms and
-// 24 % at 0.1 ms, when it is interrupted after each interval.
+// 0.120 ms.) The interval is what one pays with: beside a thread that reads, one that computes
+// loses 12 % at 5 ms, 22 % at 0.5 ms and 35 % at 0.1 ms.
 //
 // An I/O that does not block need not cost an interval, because the thread that gives up the
 // GIL is still running when it wants it back, and the other one is not yet. Reading a byte of a
 // cached file, beside a thread that computes, the mean of each read:
 //
 //	                                   gil      the same, handed over   CPython
-//	alone                              0.6 µs   0.6 µs                  0.8 µs
-//	interval 5 ms                      14 µs    5.04 ms                 485 µs
-//	interval 0.5 ms                    9 µs     0.53 ms                 38 µs
-//	interval 0.1 ms                    4 µs     0.12 ms                 14 µs
+//	alone                              0.6 µs   0.6 µs                  0.9 µs
+//	interval 5 ms                      11 µs    5.04 ms                 407 µs
+//	interval 0.5 ms                    6 µs     0.53 ms                 45 µs
+//	interval 0.1 ms                    4 µs     0.12 ms                 15 µs
 //
 // The column in the middle is how this package did it first: with a hand-over to the longest
 // waiter at every release. It is why it no longer does; the thread that computes loses 12 %
@@ -105,10 +105,10 @@
 //
 // # Costs
 //
-//	acquire and release, nobody waits    1.3 × sync.Mutex         6 ns
-//	safe point, nobody waits             1.5 × a bare load        1 ns
+//	acquire and release, nobody waits    1.2 × sync.Mutex         5 ns
+//	safe point, nobody waits             3 × a load and a branch  1 ns
 //	safe point, somebody waits           and, at each 16th, a clock
-//	Unlocked around nothing              13 ns                    CPython: 600 ns
+//	Unlocked around nothing              11 ns                    CPython: 600 ns
 //	hand-over from thread to thread      1.3–1.8 µs               CPython: 0.7–1.7 µs
 //	the same, NoDeadlockDetection        0.5 µs
 //	memory                               a GIL 300 bytes, a Thread 120
