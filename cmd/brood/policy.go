@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"github.com/brood-go/brood/batch"
 	"github.com/brood-go/brood/sched"
 )
@@ -37,16 +35,17 @@ const (
 	freePart       = 20 // one part in so many of the memory
 )
 
-func (f *policyFlags) define(fl *pflag.FlagSet) {
-	fl.StringVar(&f.policy, "policy", "", "")
-	fl.IntVar(&f.degree, "degree", 0, "")
-	fl.Var(&f.slice, "slice", "")
-	fl.Var(&f.patience, "patience", "")
-	fl.BoolVar(&f.reserve, "reserve", false, "")
-	fl.StringVar(&f.priority, "priority", "", "")
-	fl.StringVar(&f.noPreempt, "no-preempt", "", "")
-	fl.Lookup("no-preempt").NoOptDefVal = "^"
-	fl.StringVar(&f.memFree, "memfree", "", "")
+// define declares the flags and their lines in the page.
+func (f *policyFlags) define(p *page) {
+	s := p.section("Scheduling", "(jobs are paused and resumed so that as many compute at once as -j says)")
+	s.string(&f.policy, "policy", "", "POLICY", "fcfs, sjf (shortest first), lpt (longest first), rr, mlfq, srpt")
+	s.string(&f.priority, "priority", "", "COLUMN", "jobs with a higher number there first: 2, or {2}; each minute of waiting counts as one more")
+	s.number(&f.degree, "degree", 0, "N", "jobs with a process at once, computing or not (-j and 64)")
+	s.value(&f.slice, "slice", "DURATION", "CPU time of a turn of rr and mlfq (100ms, or by cost)")
+	s.value(&f.patience, "patience", "DURATION", "after so long a wait sjf, lpt and srpt take a job whatever its length: for an input that never ends")
+	s.boolean(&f.reserve, "reserve", "mlfq keeps one place for the oldest job (from -j8 on)")
+	s.optional(&f.noPreempt, "no-preempt", "^", "REGEX", "never pause jobs (whose command matches)")
+	s.string(&f.memFree, "memfree", "", "SIZE", "start a job only if so much memory stays free (a twentieth)")
 }
 
 // asked reports whether jobs are scheduled by more than the order of the input.

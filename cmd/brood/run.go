@@ -69,9 +69,9 @@ func runCommand() *cobra.Command {
 			return f.run(args)
 		},
 	}
-	f.define(cmd)
+	p := f.define(cmd)
 	cmd.SetHelpFunc(func(*cobra.Command, []string) {
-		if _, err := fmt.Print(help); err != nil {
+		if _, err := fmt.Print(p.help()); err != nil {
 			say("%v", err)
 			os.Exit(ownError)
 		}
@@ -97,59 +97,85 @@ func refuseEmpty(fl *pflag.FlagSet) (err error) {
 	return err
 }
 
-// define declares the flags. Their help is in the file help.go, by groups.
-func (f *runFlags) define(cmd *cobra.Command) {
+// define declares the flags and their lines in the page.
+func (f *runFlags) define(cmd *cobra.Command) *page {
 	fl := cmd.Flags()
 	fl.SetInterspersed(false) // what follows the command belongs to it
-	fl.SortFlags = false
-	fl.StringArrayVarP(&f.argFiles, "arg-file", "a", nil, "")
-	fl.BoolVarP(&f.null, "null", "0", false, "")
-	fl.StringVarP(&f.delimiter, "delimiter", "d", "", "")
-	fl.StringVarP(&f.colSep, "colsep", "C", "", "")
-	fl.BoolVar(&f.noShell, "no-shell", false, "")
+	p := newPage("brood run", "Run a command once for each input, several at a time, in supervised processes.", fl,
+		"[flags] [command [argument ...]] [::: values ... | :::: files ...]")
+	f.defineInput(p)
+	f.defineControl(p)
+	f.defineOutput(p)
+	f.defineLog(p)
+	f.policyFlags.define(p)
+	p.sections = append(p.sections, &section{text: runNotes})
+	p.alias("lb", "line-buffer", "linebuffer")
+	p.alias("term-seq", "termseq")
+	p.alias("wd", "workdir")
+	p.alias("mem", "memory")
+	return p
+}
 
-	fl.StringVarP(&f.jobs, "jobs", "j", "", "")
-	fl.Var(&f.timeout, "timeout", "")
-	fl.Var(&f.cpu, "cpu", "")
-	fl.StringVar(&f.memory, "mem", "", "")
-	fl.IntVar(&f.nice, "nice", 0, "")
-	fl.Var(&f.delay, "delay", "")
-	fl.IntVar(&f.retries, "retries", 1, "")
-	fl.Var(&f.retryDelay, "retry-delay", "")
-	fl.StringVar(&f.halt, "halt", "never", "")
-	fl.StringVar(&f.workDir, "wd", "", "")
-	fl.StringArrayVar(&f.env, "env", nil, "")
-	fl.StringVar(&f.termSeq, "term-seq", "", "")
-	fl.BoolVar(&f.tty, "tty", false, "")
-	fl.BoolVar(&f.dryRun, "dry-run", false, "")
-	fl.BoolVarP(&f.verbose, "verbose", "v", false, "")
+func (f *runFlags) defineInput(p *page) {
+	s := p.section("Input", "(without any: lines of standard input; without a command: each is a command)")
+	s.term("::: A B C", "values; several ::: give every combination")
+	s.term(":::+ X Y Z", "values that go in pairs with those of the source before")
+	s.term(":::: FILE", "lines of a file (- is standard input)")
+	s.list(&f.argFiles, "arg-file,a", "FILE", "the same as a flag")
+	s.boolean(&f.null, "null,0", "inputs end with a NUL byte, as of find -print0")
+	s.string(&f.delimiter, "delimiter,d", "", "STRING", `inputs end with STRING (\n, \t, \0, \x1f are known)`)
+	s.string(&f.colSep, "colsep,C", "", "REGEXP", "split each line into columns {1} {2} ...")
+	s.boolean(&f.noShell, "no-shell", "start the program itself: no shell, one word one argument")
 
-	fl.BoolVarP(&f.keepOrder, "keep-order", "k", false, "")
-	fl.BoolVar(&f.lineBuffer, "lb", false, "")
-	fl.BoolVarP(&f.ungroup, "ungroup", "u", false, "")
-	fl.BoolVar(&f.tag, "tag", false, "")
-	fl.StringVar(&f.tagString, "tagstring", "", "")
-	fl.StringVar(&f.results, "results", "", "")
-	fl.BoolVar(&f.jsonOut, "json", false, "")
+	p.section("Replacement strings,", "quoted safely for the shell ({} is added if there is none)").text = replacementStrings
+}
 
-	f.policyFlags.define(fl)
+func (f *runFlags) defineControl(p *page) {
+	s := p.section("Control", "")
+	s.string(&f.jobs, "jobs,j", "", "N", "jobs at once: N, N% of the CPUs, +N, -N, 0 for all (100%)")
+	s.value(&f.timeout, "timeout", "DURATION", "end a job after 30, 30s, 1m30s, 2h (time paused is free)")
+	s.value(&f.cpu, "cpu", "DURATION", "end a job that has used so much CPU time")
+	s.string(&f.memory, "mem", "", "SIZE", "end a job whose processes need more memory: 500M, 2G")
+	s.number(&f.nice, "nice", 0, "N", "lower the priority of jobs, 1 to 19")
+	s.value(&f.delay, "delay", "DURATION", "least time between two starts")
+	s.number(&f.retries, "retries", 1, "N", "try a job up to N times")
+	s.value(&f.retryDelay, "retry-delay", "D", "pause before the second try, doubled for each further (100ms)")
+	s.string(&f.halt, "halt", "never", "WHEN,WHY=N", "now or soon, at the Nth fail, success or done (never)")
+	s.string(&f.workDir, "wd", "", "DIR", "working directory of jobs")
+	s.list(&f.env, "env", "NAME=VALUE", "set a variable for jobs (NAME alone: it must be set)")
+	s.string(&f.termSeq, "term-seq", "", "SEQ", "how jobs are ended (TERM,200,TERM,100,TERM,50,KILL)")
+	s.boolean(&f.tty, "tty", "give the terminal to one job at a time")
+	s.boolean(&f.dryRun, "dry-run", "print the commands, run nothing")
+	s.boolean(&f.verbose, "verbose,v", "print each command before its output")
+}
 
-	fl.BoolVar(&f.bar, "bar", false, "")
-	fl.BoolVar(&f.progress, "progress", false, "")
-	fl.BoolVar(&f.eta, "eta", false, "")
+func (f *runFlags) defineOutput(p *page) {
+	s := p.section("Output", "(by default that of each job together, when it ends)")
+	s.boolean(&f.keepOrder, "keep-order,k", "in the order of the input")
+	s.boolean(&f.lineBuffer, "lb", "line by line, as it comes")
+	s.boolean(&f.ungroup, "ungroup,u", "straight through, mixed")
+	s.boolean(&f.tag, "tag", "the input in front of each line")
+	s.string(&f.tagString, "tagstring", "", "STRING", "STRING in front of each line")
+	s.string(&f.results, "results", "", "DIR", "also into files: DIR/1/VALUE/stdout, stderr, seq, result.json")
+	s.boolean(&f.jsonOut, "json", "one JSON object for each job")
 
-	fl.StringVar(&f.trace, "trace", "", "")
-	fl.StringVar(&f.svg, "svg", "", "")
+	s = p.section("Progress,", "on standard error")
+	s.boolean(&f.bar, "bar", "a bar")
+	s.boolean(&f.progress, "progress", "how many jobs are done, and how many run")
+	s.boolean(&f.eta, "eta", "when it will be done, by what earlier runs took")
 
-	fl.StringVar(&f.jobLog, "joblog", "", "")
-	fl.BoolVar(&f.resume, "resume", false, "")
-	fl.BoolVar(&f.resumeFailed, "resume-failed", false, "")
-	fl.BoolVar(&f.retryFailed, "retry-failed", false, "")
+	s = p.section("Schedule", "")
+	s.string(&f.trace, "trace", "", "FILE", "what every job and slot did, for ui.perfetto.dev")
+	s.string(&f.svg, "svg", "", "FILE", "the same as a picture, for a browser")
+}
 
-	fl.BoolVar(&f.noHistory, "no-history", false, "")
-	for alias, name := range map[string]string{"line-buffer": "lb", "linebuffer": "lb", "termseq": "term-seq", "workdir": "wd", "memory": "mem"} {
-		fl.SetNormalizeFunc(aliases(fl.GetNormalizeFunc(), alias, name))
-	}
+func (f *runFlags) defineLog(p *page) {
+	s := p.section("Job log", "")
+	s.string(&f.jobLog, "joblog", "", "FILE", "one line for each job that has ended; FILE.journal beside it")
+	s.boolean(&f.resume, "resume", "skip the jobs that an earlier run with this log has done")
+	s.boolean(&f.resumeFailed, "resume-failed", "the same, but run those that failed again")
+	s.boolean(&f.retryFailed, "retry-failed", "run the failed commands of the log again; no input is read")
+	s.boolean(&f.noHistory, "no-history", "neither use nor record what jobs cost (see brood history)")
 }
 
 // run does the work.

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// page is what is to be known about a command: its --help, its man page and what a shell
+// completes are made from it. A flag and its line in the page are defined by one call.
+type page struct {
+	command  string   // brood run
+	summary  string   // in one sentence
+	usage    []string // after the command's name
+	sections []*section
+	flags    *pflag.FlagSet
+}
+
+// section is a group of flags or other terms, or a text.
+type section struct {
+	title string
+	note  string // behind the title
+	rows  []row
+	text  string
+	page  *page
+}
+
+// row is one flag or one other term with what it does.
+type row struct {
+	flag *pflag.Flag // nil: term
+	arg  string      // the flag's argument
+	term string
+	text string
+}
+
+func newPage(command, summary string, fl *pflag.FlagSet, usage ...string) *page {
+	fl.SortFlags = false
+	return &page{command: command, summary: summary, flags: fl, usage: usage}
+}
+
+// section begins a group.
+func (p *page) section(title, note string) *section {
+	s := &section{title: title, note: note, page: p}
+	p.sections = append(p.sections, s)
+	return s
+}
+
+// term is a line that is no flag.
+func (s *section) term(term, text string) { s.rows = append(s.rows, row{term: term, text: text}) }
+
+// document adds a flag's line. The usage of the flag is what a shell shows beside it.
+func (s *section) document(name, arg, text string) {
+	f := s.page.flags.Lookup(name)
+	f.Usage = text
+	s.rows = append(s.rows, row{flag: f, arg: arg, text: text})
+}
+
+// boolean, number, text, list and value define a flag and its line. Of name, "jobs,j" is
+// --jobs and -j.
+func (s *section) boolean(p *bool, name, text string) {
+	long, short, _ := strings.Cut(name, ",")
+	s.page.flags.BoolVarP(p, long, short, false, "")
+	s.document(long, "", text)
+}
+
+func (s *section) number(p *int, name string, preset int, arg, text string) {
+	long, short, _ := strings.Cut(name, ",")
+	s.page.flags.IntVarP(p, long, short, preset, "")
+	s.document(long, arg, text)
+}
+
+func (s *section) string(p *string, name, preset, arg, text string) {
+	long, short, _ := strings.Cut(name, ",")
+	s.page.flags.StringVarP(p, long, short, preset, "")
+	s.document(long, arg, text)
+}
+
+func (s *section) list(p *[]string, name, arg, text string) {
+	long, short, _ := strings.Cut(name, ",")
+	s.page.flags.StringArrayVarP(p, long, short, nil, "")
+	s.document(long, arg, text)
+}
+
+func (s *section) value(v pflag.Value, name, arg, text string) {
+	long, short, _ := strings.Cut(name, ",")
+	s.page.flags.VarP(v, long, short, "")
+	s.document(long, arg, text)
+}
+
+// optional defines a flag whose argument may be left away, and is then preset.
+func (s *section) optional(p *string, name, preset, arg, text string) {
+	s.string(p, name, "", arg, text)
+	s.page.flags.Lookup(name).NoOptDefVal = preset
+}
+
+// alias makes a flag known under another name as well.
+func (p *page) alias(name string, others ...string) {
+	for _, o := range others {
+		p.flags.SetNormalizeFunc(aliases(p.flags.GetNormalizeFunc(), o, name))
+	}
+}
+
+// helpColumn is where the texts begin, helpWidth where they are broken.
+const (
+	helpColumn = 27
+	helpWidth  = 90
+)
+
+// help is what --help prints: short enough to read, by groups.
+func (p *page) help() string {
+	var b strings.Builder
+	b.WriteString(p.summary + "\n")
+	for i, u := range p.usage {
+		name := "\nusage: "
+		if i > 0 {
+			name = "       "
+		}
+		fmt.Fprintf(&b, "%s%s %s\n", name, p.command, u)
+	}
+	for _, s := range p.sections {
+		b.WriteByte('\n')
+		if s.title != "" {
+			b.WriteString(s.title)
+			if s.note != "" {
+				b.WriteString(" " + s.note)
+			}
+			b.WriteByte('\n')
+		}
+		for i := range s.rows {
+			s.rows[i].writeTo(&b)
+		}
+		b.WriteString(s.text)
+	}
+	return b.String()
+}
+
+// name is a row's first column: the flag with its argument, or the term.
+func (r *row) name() string {
+	if r.flag == nil {
+		return r.term
+	}
+	name := "    --" + r.flag.Name
+	if r.flag.Shorthand != "" {
+		name = "-" + r.flag.Shorthand + ", --" + r.flag.Name
+	}
+	switch {
+	case r.arg == "":
+		return name
+	case r.flag.NoOptDefVal != "":
+		return name + "[=" + r.arg + "]"
+	}
+	return name + " " + r.arg
+}
+
+func (r *row) writeTo(b *strings.Builder) {
+	line := "  " + r.name()
+	if len(line) >= helpColumn {
+		b.WriteString(line + "\n")
+		line = ""
+	}
+	for i, part := range wrap(r.text, helpWidth-helpColumn) {
+		if i > 0 {
+			line = ""
+		}
+		fmt.Fprintf(b, "%-*s%s\n", helpColumn, line, part)
+	}
+}
+
+// wrap breaks a text into lines.
+func wrap(text string, width int) (lines []string) {
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		if line != "" && len(line)+1+len(word) > width {
+			lines = append(lines, line)
+			line = ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	return append(lines, line)
+}
