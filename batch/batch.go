@@ -15,6 +15,7 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,14 @@ type Job struct {
 	Priority int
 	// NoPause: the job must not be paused by a policy.
 	NoPause bool
+
+	// Name is what After of other jobs names it by; several jobs may have the same.
+	Name string
+	// After are the names of the jobs that must have ended well before this one begins: all that
+	// the input has, wherever they stand. So it begins when the whole input has been read, and is
+	// held in memory until then. Its own name does not count. If one of them fails, is skipped or is
+	// not there, or waits for this one, then this one is not run, and its Reason is Skipped.
+	After []string
 
 	// again is set for a job that --retry-failed took from the job log.
 	again *logged
@@ -88,8 +97,30 @@ type Options struct {
 	// what the running ones are expected to take besides counts as taken. One job alone is
 	// always started. 0: it does not matter.
 	MemFree int64
+	// MemKill is for when the jobs have taken more than was expected: when less memory than that
+	// is free, in bytes, the youngest running job is ended and put back into the queue, unless it is
+	// the only one. 0: it does not matter.
+	MemKill int64
+	// MemSuspend lets the youngest jobs stand still while memory is short: some of them when
+	// less than twice as many bytes are free, all but the oldest one when less than as many.
+	// MemFree is that much more. 0: never.
+	MemSuspend int64
+	// Load: no job is started while the machine has that many or more processes that run, want to
+	// run or wait for a disk, whosever they are. 0: it does not matter.
+	Load float64
+	// NoSwap: no job is started while the machine both reads from its swap space and writes to it.
+	NoSwap bool
+	// Limit is a command for the shell that is run before each start. Exit code 0: start the job;
+	// 2: start none, and end the youngest running one, to be run again later; any other: start none.
+	// After a refusal it is run again, after 0.1 s at first and every second later. What it writes
+	// goes to Stderr. Empty: none.
+	Limit string
 	// Timeout bounds a job's running time, without time spent paused. 0: no bound.
 	Timeout time.Duration
+	// TimeoutPercent bounds it by so many percent of the median running time of the jobs that
+	// have ended well so far, of those that run as well; before the first end there is no bound.
+	// 0: no such bound.
+	TimeoutPercent float64
 	// CPU bounds the user and system time of a job's process tree. 0: no bound.
 	CPU time.Duration
 	// Memory bounds the memory of a job's process tree, in bytes. 0: no bound.
@@ -138,6 +169,9 @@ type Options struct {
 	// Resume says which of the jobs that JobLog knows are run again.
 	Resume Resume
 
+	// Total is how many jobs the input has, for a Halt in percent; 0: it is known when the input
+	// has ended.
+	Total int
 	// ReadAhead bounds the jobs that are read but not started; 0: 1,000, or 10,000 with a
 	// policy that chooses among them.
 	ReadAhead int
@@ -196,6 +230,7 @@ const (
 	Cancelled  Reason = "cancelled"   // the batch was stopped
 	Lost       Reason = "lost"        // how it ended could not be learned
 	NotStarted Reason = "not started" // it could not be started
+	Skipped    Reason = "skipped"     // it was not run, because one that it was to run after failed
 )
 
 // Report is how a job ended and what it used.
@@ -280,6 +315,7 @@ type Summary struct {
 	Reasons map[Reason]int // of the failed ones
 	NotRun  int            // read, but not run because the batch was stopped
 	Skipped int            // ended in an earlier run
+	Evicted int            // how often a job was ended to make room, and put back
 	Halted  bool           // by Options.Halt
 	// HaltCode is the exit code of the job whose failure halted a batch that
 	// was to halt at the first one.
@@ -297,19 +333,26 @@ type Summary struct {
 	// Options.Measure: at most the first MaxOutcomes to end.
 	Outcomes []sched.Outcome
 
-	halt Halt // what halted it
+	halt  Halt // what was to halt it
+	total int  // jobs in all, 0 if it was not known
 }
 
 // ExitCode is GNU parallel's: 0 if all is well, else the number of failed jobs
 // up to 100, 101 for more. A batch that was halted by the first failure ends with
 // that job's code, one that was halted by successes with 0: they were all that
-// was wanted.
+// was wanted. With a Halt in percent it is the percentage of failed jobs, rounded up.
 func (s *Summary) ExitCode() int {
 	switch {
 	case s.Halted && s.halt.On == OnSuccess:
 		return 0
 	case s.Halted && s.HaltCode != 0:
 		return s.HaltCode
+	case s.halt.Percent > 0 && s.Failed > 0: // GNU parallel counts percents then
+		all := s.Done
+		if s.Halted {
+			all = cmp.Or(s.total, s.Done)
+		}
+		return (s.Failed*100 + all - 1) / all
 	}
 	return min(s.Failed, 101)
 }
@@ -400,8 +443,12 @@ func (o *Options) validate() error {
 		return fmt.Errorf("batch: %d slots: use at least 1, or 0 for one per CPU", o.Slots)
 	case o.Timeout < 0 || o.CPU < 0 || o.Memory < 0 || o.Delay < 0 || o.RetryDelay < 0:
 		return errors.New("batch: a limit or delay is negative: use 0 for none")
-	case o.Degree < 0 || o.MemFree < 0:
-		return errors.New("batch: Degree and MemFree can't be negative")
+	case o.Degree < 0 || o.MemFree < 0 || o.MemKill < 0 || o.MemSuspend < 0 || o.Load < 0:
+		return errors.New("batch: Degree, MemFree, MemKill, MemSuspend and Load can't be negative")
+	case o.Timeout > 0 && o.TimeoutPercent != 0:
+		return errors.New("batch: Timeout and TimeoutPercent bound the same: use one of them")
+	case o.TimeoutPercent < 0:
+		return errors.New("batch: TimeoutPercent can't be negative")
 	case o.Tries < 0 || o.ReadAhead < 0:
 		return errors.New("batch: Tries and ReadAhead can't be negative")
 	case o.Resume != Fresh && o.JobLog == "":

@@ -361,7 +361,7 @@ func TestHalt(t *testing.T) {
 
 // Now ends what runs; those jobs are cancelled, not failed by themselves.
 func TestHaltNow(t *testing.T) {
-	got, sum, err := run(t, Options{Slots: 2, Halt: Halt{HaltNow, OnFail, 1}}, commands("sleep 1000", "exit 4", "true"))
+	got, sum, err := run(t, Options{Slots: 2, Halt: Halt{When: HaltNow, Count: 1}}, commands("sleep 1000", "exit 4", "true"))
 	if err != nil || sum.ExitCode() != 4 || len(got) != 2 || got[1].Reason != Cancelled {
 		t.Errorf("%v %+v %v", got, sum, err)
 	}

@@ -1,7 +1,6 @@
 package batch
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/brood-go/brood/internal/median"
 	"github.com/brood-go/brood/sched"
 )
 
@@ -51,7 +51,8 @@ type Batch struct {
 	closed    bool        // the batch has ended: nobody is told anything any more
 	openLater *time.Timer // of begins
 
-	watchRing, watchEnd chan struct{} // nil without a watcher
+	watching            bool // there is a watcher
+	watchRing, watchEnd chan struct{}
 
 	mu               sync.Mutex
 	work, room, over sync.Cond
@@ -69,11 +70,15 @@ type Batch struct {
 	held             bool           // by Pause
 	opened           bool           // the policy knows how many places there are
 	begun            map[*task]bool // let run by the policy and not finished; written with both locks
-	short            []*task        // waits for memory: nothing else may begin
+	short            []*task        // let run, and the machine lacks what the first takes: nothing else may begin
 	gates            gates
 	peaks            struct{ sum, n int64 } // memory of jobs that have ended
-	memoryFree       int64                  // as it was at memoryAt
-	memoryAt         time.Time
+	machine          machine
+	lacking          Wait // what the first of short waits for
+	limit            limitGate
+	after            dependencies
+	median           median.Median       // of the running times of jobs that ended well, with TimeoutPercent
+	timeoutNow       time.Duration       // what it comes to, 0 before the first
 	usual            map[*Template]*mean // CPU times of jobs that have ended well
 	expected         expected
 	more             bool // the reader had to wait: the input is longer than the window
@@ -122,7 +127,7 @@ type task struct {
 	waits        waiter
 	look         looked
 	first        time.Time     // when it first ran
-	policyBefore time.Duration // waits.sum.Policy when this try began
+	pausedBefore time.Duration // waits.sum.Policy and Memory when this try began
 	wanted                     // with both locks, see policy.go
 }
 
@@ -140,7 +145,7 @@ func New(o Options) (*Batch, error) {
 	for _, name := range ownVars { // of a batch whose job this process is
 		b.o.Env = withoutVar(b.o.Env, name)
 	}
-	b.maxSlots = cmp.Or(b.o.Degree, b.o.Slots)
+	b.maxSlots, b.watching = max(b.o.Degree, b.o.Slots), b.o.needsWatcher()
 	b.usual, b.begun = make(map[*Template]*mean), make(map[*task]bool)
 	b.sum.Reasons = make(map[Reason]int)
 	b.work.L, b.room.L, b.over.L = &b.mu, &b.mu, &b.mu
@@ -168,13 +173,15 @@ func (b *Batch) Each(ctx context.Context, jobs iter.Seq2[Job, error], deliver fu
 	stop := context.AfterFunc(ctx, b.Terminate)
 	defer stop()
 	var watcher sync.WaitGroup
-	if b.watched() {
+	if b.watching {
 		b.watchRing, b.watchEnd = make(chan struct{}, 1), make(chan struct{})
 		watcher.Go(b.watchTrees)
 	}
+	b.beginLimit()
 	b.begins()
 	go b.read(jobs)
 	b.wait()
+	b.endLimit()
 	b.endWatch(&watcher)
 	b.flush()
 	b.closeLog()
@@ -227,6 +234,7 @@ func (b *Batch) read(jobs iter.Seq2[Job, error]) {
 	b.wakeAll()
 	b.mu.Unlock()
 	b.open()
+	b.link()
 }
 
 // arrive queues a job, after waiting for room; false when the batch stops.
@@ -258,9 +266,48 @@ func (b *Batch) arrive(order int, job Job) bool {
 	b.sum.Jobs++
 	b.outstanding++
 	b.expected.add(&t.job)
+	waits := b.await(t)
 	b.mu.Unlock()
-	b.enqueue(t)
+	if !waits {
+		b.enqueue(t)
+	}
 	return true
+}
+
+// total is how many jobs there are in all, 0 while that is not known. Called with mu held.
+func (b *Batch) total() int {
+	switch {
+	case b.o.Total > 0:
+		return b.o.Total
+	case b.inputDone:
+		return b.sum.Jobs + b.sum.Skipped
+	}
+	return 0
+}
+
+// timeout is how long a job may run that is started now.
+func (b *Batch) timeout() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return max(b.o.Timeout, b.timeoutNow)
+}
+
+// newTimeout adds a running time to those that TimeoutPercent goes by. Called with mu held.
+func (b *Batch) newTimeout(took time.Duration) {
+	if b.o.TimeoutPercent == 0 {
+		return
+	}
+	b.median.Add(took)
+	d := max(time.Duration(b.o.TimeoutPercent/100*float64(b.median.Value())), time.Millisecond)
+	if d == b.timeoutNow {
+		return
+	}
+	b.timeoutNow = d
+	for t := range b.begun {
+		if t.proc != nil {
+			t.proc.SetTimeout(d)
+		}
+	}
 }
 
 // full reports whether a task must wait until others have begun. Called with mu held.
@@ -282,6 +329,9 @@ func (b *Batch) skip(t *task) bool {
 	}
 	b.mu.Lock()
 	b.sum.Skipped++
+	if g := b.name(t.job.Name, 0); g != nil && !t.entry.ok && g.failed == "" {
+		g.failed = fmt.Sprintf("job %d (%s) failed in an earlier run", t.seq, t.job.Name)
+	}
 	b.mu.Unlock()
 	if err := b.pass(t.order, p); err != nil {
 		b.outputError(nil, err)
@@ -467,8 +517,8 @@ func (b *Batch) next(n int, back bool) *task {
 	t.slot = n
 	now := time.Now()
 	t.waits.until(now, b) // of a delay
-	t.policyBefore = t.waits.sum.Policy
-	if b.watched() {
+	t.pausedBefore = t.waits.sum.Policy + t.waits.sum.Memory
+	if b.watching {
 		b.nextStart = now.Add(b.o.Delay) // the start counts, not the decision
 	}
 	t.taken = now
@@ -482,7 +532,7 @@ func (b *Batch) next(n int, back bool) *task {
 // mayStart keeps the least time between two starts: true takes this moment.
 // Called with mu held.
 func (b *Batch) mayStart() bool {
-	if b.o.Delay == 0 || b.watched() { // then admit keeps it
+	if b.o.Delay == 0 || b.watching { // then admit keeps it
 		return true
 	}
 	now := time.Now()
@@ -532,9 +582,13 @@ func (b *Batch) finish(t *task, r *Result, final bool) {
 // Called with mu held.
 func (b *Batch) retryLater(t *task) {
 	delay := min(b.o.RetryDelay<<min(t.try-1, 20), max(time.Minute, b.o.RetryDelay))
+	if t.evicted { // it was no failure; when it may begin again is the machine's business
+		delay, b.sum.Evicted = machineEvery, b.sum.Evicted+1
+	} else {
+		t.try++
+	}
 	delay = delay/2 + rand.N(delay/2+1)
-	t.try++
-	t.waits.begin(time.Now(), waitBackOff)
+	t.waits.begin(time.Now(), WaitBackOff)
 	b.retries[t] = time.AfterFunc(delay, func() {
 		b.mu.Lock()
 		_, wanted := b.retries[t]
@@ -552,16 +606,17 @@ func (b *Batch) count(r *Result) {
 	b.sum.Done++
 	if r.OK() {
 		b.sum.OK++
+		b.newTimeout(r.Runtime())
 	} else {
 		b.sum.Failed++
 		b.sum.Reasons[r.Reason]++
 	}
-	if b.sum.Halted || b.level > running || !b.o.Halt.reached(b.sum.OK, b.sum.Failed) {
+	b.sum.halt, b.sum.total = b.o.Halt, b.total()
+	if b.sum.Halted || b.level > running || !b.o.Halt.reached(b.sum.OK, b.sum.Failed-b.sum.Reasons[Skipped], b.sum.total) {
 		return
 	}
 	b.sum.Halted = true
-	b.sum.halt = b.o.Halt
-	if b.o.Halt.On == OnFail && b.o.Halt.Count == 1 {
+	if b.o.Halt.first(b.sum.total) {
 		b.sum.HaltCode = r.Code()
 	}
 	if b.o.Halt.When == HaltNow {

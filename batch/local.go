@@ -3,6 +3,7 @@ package batch
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/brood-go/brood/internal/child"
 )
@@ -52,6 +53,8 @@ func (r localRunning) PID() int      { return r.p.PID() }
 func (r localRunning) Stop()         { r.p.Stop(child.Cancelled) }
 func (r localRunning) Kill()         { r.p.Kill(child.Cancelled) }
 func (r localRunning) Resume() error { return r.p.Resume() }
+
+func (r localRunning) SetTimeout(d time.Duration) { r.p.SetWall(d) }
 
 func (r localRunning) Look(memory bool) (Activity, error) {
 	a, err := r.p.Look(memory)

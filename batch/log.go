@@ -29,6 +29,7 @@ type logged struct {
 	id      journal.ID
 	seq     int  // of a job that FailedJobs took from the log
 	done    bool // it need not run again
+	ok      bool // it ended well then
 	spooled bool // its output was not delivered; it lies at offset
 	offset  int64
 }
@@ -166,7 +167,7 @@ func (l *joblog) find(j *Job, dir string) *logged {
 	if known {
 		l.matched++
 	}
-	e.done, e.spooled, e.offset = l.resume.done(s), s.Spooled, s.Offset
+	e.done, e.ok, e.spooled, e.offset = l.resume.done(s), s.OK(), s.Spooled, s.Offset
 	return &e
 }
 

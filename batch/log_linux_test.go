@@ -42,7 +42,7 @@ func TestResume(t *testing.T) {
 	log, done := filepath.Join(dir, "log"), filepath.Join(dir, "done")
 	// Fails for values that begin with f, unless a file says otherwise.
 	tmpl := "echo {} >> " + done + "; case {} in f*) [ -e " + dir + "/mended ];; esac"
-	o := Options{Slots: 1, JobLog: log, Halt: Halt{HaltSoon, OnDone, 3}}
+	o := Options{Slots: 1, JobLog: log, Halt: Halt{When: HaltSoon, On: OnDone, Count: 3}}
 	run(t, o, values(t, tmpl, "a", "f1", "a", "b", "f2"))
 	if got := ran(t, done); got != "a f1 a" {
 		t.Fatalf("first run: %s", got)

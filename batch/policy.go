@@ -3,6 +3,7 @@ package batch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -50,9 +51,12 @@ type wanted struct {
 	blocked bool      // it waits for something, as was seen
 	paused  bool      // it is to stand still
 	still   bool      // and does
-	memory  bool      // it was let run and has no process: there is no memory for it, or it is not due
-	granted bool      // now there is enough: it begins once the policy has a place for it
+	short   bool      // it was let run and has no process: the machine lacks what it takes, or it is not due
+	granted bool      // now the machine has it: it begins once the policy has a place for it
 	due     time.Time // nextStart as it was when it was granted
+
+	suspended bool // it is to stand still, whatever the policy says: memory is short
+	evicted   bool // it is being ended, to be run again later
 
 	retryAt          time.Time     // of a pause that did not come about
 	retry            time.Duration // since the last try
@@ -223,34 +227,40 @@ func (b *Batch) admit(t *task, d sched.Decision, follow []sched.Event) []sched.E
 	now := time.Now()
 	t.waits.until(now, b)
 	b.begun[t] = true
-	if b.watched() && (len(b.short) > 0 || !b.fits(t)) {
-		return b.putOff(t, now, follow)
+	if b.watching {
+		why := b.lacking
+		if len(b.short) == 0 {
+			why = b.lacks(t, now)
+		}
+		if why != "" {
+			return b.putOff(t, why, now, follow)
+		}
 	}
 	b.setGates(now)
 	b.run(t, d)
 	return follow
 }
 
-// putOff lets a task wait for memory, or until it is due. Called with policy and mu held.
-func (b *Batch) putOff(t *task, now time.Time, follow []sched.Event) []sched.Event {
+// putOff lets a task wait until the machine has what it takes, or until it is due. Called with
+// policy and mu held.
+func (b *Batch) putOff(t *task, why Wait, now time.Time, follow []sched.Event) []sched.Event {
 	b.short = append(b.short, t)
-	b.setGates(now)
-	t.memory, t.granted, t.onPlace, t.blocked = true, false, false, true
-	if b.due(now) {
-		t.waits.begin(now, waitMemory)
-	} else {
-		t.waits.begin(now, waitDelay)
+	if len(b.short) == 1 {
+		b.lacking = why
 	}
+	b.setGates(now)
+	t.short, t.granted, t.onPlace, t.blocked = true, false, false, true
+	t.waits.begin(now, b.lacking)
 	b.ringWatch()
 	return append(follow, sched.Event{Kind: sched.Block, Job: t.id}, b.size())
 }
 
 // run gives a task to the slots. Called with policy and mu held.
 func (b *Batch) run(t *task, d sched.Decision) {
-	if b.o.Delay > 0 && !b.watched() {
-		t.waits.begin(time.Now(), waitDelay) // until next
+	if b.o.Delay > 0 && !b.watching {
+		t.waits.begin(time.Now(), WaitDelay) // until next
 	}
-	if b.watched() {
+	if b.watching {
 		b.nextStart = time.Now().Add(b.o.Delay)
 	}
 	t.onPlace, t.slice, t.sliceFrom = true, d.Slice, 0
@@ -263,14 +273,14 @@ func (b *Batch) place(t *task, d sched.Decision, follow []sched.Event) []sched.E
 	b.mu.Lock()
 	now := time.Now()
 	t.waits.until(now, b)
-	if t.memory {
+	if t.short {
 		switch {
 		case b.level > running:
 			follow = append(follow, b.takeBack(t))
 		case !b.due(now) && b.nextStart != t.due: // another one began since it was granted
-			follow = b.putOff(t, now, follow)
+			follow = b.putOff(t, WaitDelay, now, follow)
 		default:
-			t.memory, t.granted, t.blocked = false, false, false
+			t.short, t.granted, t.blocked = false, false, false
 			b.run(t, d)
 		}
 		b.mu.Unlock()
@@ -280,7 +290,7 @@ func (b *Batch) place(t *task, d sched.Decision, follow []sched.Event) []sched.E
 		b.noteLevel(t, l)
 	}
 	was := t.wanted
-	t.onPlace, t.blocked, t.paused, t.still = true, false, false, false
+	t.onPlace, t.blocked, t.paused, t.still = true, false, false, t.suspended && was.still
 	t.slice, t.sliceFrom = d.Slice, t.look.cpu
 	proc, held := t.proc, b.held
 	if was.paused {
@@ -290,7 +300,7 @@ func (b *Batch) place(t *task, d sched.Decision, follow []sched.Event) []sched.E
 		b.trace(t, sched.Running, sched.Dispatched)
 	}
 	b.mu.Unlock()
-	if proc != nil && was.paused && !held {
+	if proc != nil && was.paused && !held && !was.suspended {
 		proc.Resume()
 	}
 	b.ringWatch() // it may have looked while nothing moved
@@ -304,7 +314,7 @@ func (b *Batch) pause(t *task, why sched.Cause, follow []sched.Event) []sched.Ev
 		why = sched.SliceUsedUp
 	}
 	t.onPlace, t.paused, t.still = false, true, false
-	t.waits.begin(time.Now(), waitPolicy)
+	t.waits.begin(time.Now(), WaitPolicy)
 	t.pauses++
 	proc, held := t.proc, b.held
 	if proc != nil && held { // it should stand still, as everything does: the watcher makes sure afterwards
@@ -354,7 +364,7 @@ func (b *Batch) holdBack(events, follow []sched.Event) []sched.Event {
 		b.mu.Lock()
 		t := b.tasks[e.Job]
 		b.mu.Unlock()
-		if t == nil || t.onPlace || t.memory || t.paused {
+		if t == nil || t.onPlace || t.short || t.paused {
 			continue
 		}
 		b.mu.Lock()
@@ -411,8 +421,42 @@ func (b *Batch) begins() {
 	b.openLater = time.AfterFunc(lookAhead, b.open)
 }
 
-// watched reports whether the watcher runs.
-func (b *Batch) watched() bool { return b.maxSlots > b.o.Slots || b.o.MemFree > 0 }
+// needsWatcher reports whether the watcher must run.
+func (o *Options) needsWatcher() bool {
+	return o.Degree > o.Slots || o.MemFree+o.MemSuspend+o.MemKill > 0 || o.Load > 0 || o.NoSwap || o.Limit != ""
+}
+
+// SetSlots changes how many jobs run at once, Options.Slots. If they are fewer, those that run go
+// on, and no other is started until as many have ended. Any goroutine may call it at any time; after
+// the end it has no effect.
+func (b *Batch) SetSlots(n int) error {
+	if n < 1 || n > Unlimited {
+		return fmt.Errorf("batch: %d slots: use 1 to %d", n, Unlimited)
+	}
+	b.policy.Lock()
+	defer b.policy.Unlock()
+	b.mu.Lock()
+	b.o.Slots = n
+	b.maxSlots = max(b.o.Degree, n)
+	if b.noSlot != nil { // there can't be more than there are
+		b.maxSlots = min(b.maxSlots, b.slots)
+	}
+	opened := b.opened
+	b.setGates(time.Now())
+	e := b.size()
+	b.mu.Unlock()
+	if opened {
+		b.tell([]sched.Event{e})
+	}
+	return nil
+}
+
+// Slots is how many jobs run at once at most.
+func (b *Batch) Slots() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.o.Slots
+}
 
 // Pause stops all running jobs, and returns when they stand still; until Resume
 // no job is started.
@@ -435,7 +479,7 @@ func (b *Batch) holdAll(pause bool) {
 	var procs []Running
 	for t := range b.begun {
 		t.look.anew()
-		if t.proc != nil && (!t.paused || pause && !t.still) { // what the policy paused stays so
+		if t.proc != nil && (!t.paused && !t.suspended || pause && !t.still) { // what else was paused stays so
 			procs = append(procs, t.proc)
 		}
 	}

@@ -446,6 +446,8 @@ func (r *stubborn) Stop()                       {}
 func (r *stubborn) Kill()                       {}
 func (r *stubborn) Look(bool) (Activity, error) { return Activity{Runnable: true}, nil }
 
+func (r *stubborn) SetTimeout(time.Duration) {}
+
 func (r *stubborn) Resume() error {
 	close(r.resumed)
 	return nil

@@ -39,10 +39,16 @@ func (b *Batch) runJob(s Slot, n int, t *task, out *outputs) {
 	b.account(t, r)
 	b.mu.Unlock()
 	final := r.OK() || t.try >= b.o.Tries || r.Reason == Cancelled || failed != nil || !b.going()
+	if t.evicted && r.Reason == Cancelled && failed == nil && b.going() {
+		final = false
+	}
 	if final {
 		b.conclude(t, r, failed == nil && r.Reason != Cancelled)
 	}
 	b.finish(t, r, final)
+	if final {
+		b.settle(t, r.OK())
+	}
 }
 
 // expand makes the command and the tag of a task for slot n.
@@ -77,7 +83,7 @@ func (b *Batch) try(s Slot, t *task, cmd Command, r *Result, out *outputs) error
 	}
 	st := Start{
 		Dir: r.Dir, Terminal: b.o.Terminal, Stdin: b.o.Terminal,
-		Timeout: b.o.Timeout, CPU: b.o.CPU, Memory: b.o.Memory, Stop: b.o.Stop,
+		Timeout: b.timeout(), CPU: b.o.CPU, Memory: b.o.Memory, Stop: b.o.Stop,
 	}
 	st.Env = b.environ(t, r.Slot)
 	sink := b.sink(t, r, out, &st)
@@ -122,9 +128,12 @@ func (b *Batch) nowRuns(t *task, p Running) {
 	b.trace(t, sched.Running, sched.Dispatched)
 	b.startDecided(t)
 	b.press(t)
+	if d := b.timeoutNow; d > 0 {
+		p.SetTimeout(d)
+	}
 	paused := t.paused
 	if paused {
-		t.waits.begin(time.Now(), waitPolicy)
+		t.waits.begin(time.Now(), WaitPolicy)
 	}
 	b.mu.Unlock()
 	b.ringWatch()

@@ -10,7 +10,7 @@ import (
 
 // Runner is where commands run: this machine, or one day another.
 type Runner interface {
-	// Open opens place number slot on a goroutine of its own and calls use there,
+	// Open opens place number slot (0 for the command of Options.Limit) on a goroutine of its own and calls use there,
 	// with the place or with the reason why there is none. When use returns the
 	// place is closed. Open itself does not wait.
 	Open(slot int, use func(Slot, error))
@@ -33,6 +33,9 @@ type Running interface {
 	Stop()
 	// Kill ends the process tree at once. It does not wait.
 	Kill()
+	// SetTimeout changes Start.Timeout: the time counts from the start, without what it was paused. It
+	// does not wait.
+	SetTimeout(d time.Duration)
 	// Pause returns when the whole process tree uses no more CPU. ErrNotPaused says
 	// that it did not stand still in a short time and runs on; another try may do.
 	Pause(ctx context.Context) error

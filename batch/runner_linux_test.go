@@ -60,6 +60,7 @@ func (c *imagined) Stop()                       { c.note("stop") }
 func (c *imagined) Kill()                       { c.note("kill") }
 func (c *imagined) Pause(context.Context) error { return ErrNotPaused }
 func (c *imagined) Resume() error               { return nil }
+func (c *imagined) SetTimeout(time.Duration)    {}
 func (c *imagined) Look(bool) (Activity, error) { return Activity{}, nil }
 
 func argvs(whats ...string) iter.Seq2[Job, error] {

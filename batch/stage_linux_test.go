@@ -176,6 +176,8 @@ func (a *actor) Pause(context.Context) error {
 	return nil
 }
 
+func (a *actor) SetTimeout(time.Duration) {}
+
 func (a *actor) Resume() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -48,8 +48,8 @@ func (e *expected) done(j *Job, r *Result, sum *Summary) {
 // ran is how long a task has run so far, without the time that the policy paused it. Called
 // with mu held.
 func (t *task) ran(now time.Time) time.Duration {
-	paused := t.waits.sum.Policy - t.policyBefore
-	if t.paused && !t.waits.since.IsZero() {
+	paused := t.waits.sum.Policy + t.waits.sum.Memory - t.pausedBefore
+	if (t.paused || t.suspended) && !t.waits.since.IsZero() {
 		paused += now.Sub(t.waits.since)
 	}
 	return max(now.Sub(t.taken)-paused, 0)
@@ -110,6 +110,8 @@ func (b *Batch) Running() []RunningJob {
 			j.State = "running"
 		}
 		switch {
+		case t.suspended:
+			j.State, j.WaitFor = "paused", WaitMemory
 		case t.paused:
 			j.State, j.WaitFor = "paused", WaitPolicy
 		case t.blocked:
@@ -145,6 +147,13 @@ func (b *Batch) Waiting(limit int) ([]WaitingJob, map[Wait]int) {
 		if t.slot == 0 {
 			add(t, cmp.Or(b.waitsFor(t), WaitCPU))
 		}
+	}
+	for t := range b.after.held {
+		w := WaitJobs
+		if b.level > running {
+			w = WaitHalt
+		}
+		add(t, w)
 	}
 	for t := range b.retries {
 		w := WaitBackOff

@@ -361,22 +361,6 @@ func TestParseSize(t *testing.T) {
 	}
 }
 
-func TestParseHalt(t *testing.T) {
-	for s, want := range map[string]Halt{
-		"never": {}, "0": {}, "1": {HaltSoon, OnFail, 1}, "2": {HaltNow, OnFail, 1}, "-1": {HaltSoon, OnSuccess, 1}, "-2": {HaltNow, OnSuccess, 1},
-		"now,fail=1": {HaltNow, OnFail, 1}, "soon,success=3": {HaltSoon, OnSuccess, 3}, "now,done=10": {HaltNow, OnDone, 10},
-	} {
-		if got, err := ParseHalt(s); err != nil || got != want {
-			t.Errorf("%s: %+v, %v", s, got, err)
-		}
-	}
-	for _, s := range []string{"", "now", "later,fail=1", "now,fail", "now,fail=0", "now,fail=x", "3", "soon,fail=30%"} {
-		if got, err := ParseHalt(s); err == nil {
-			t.Errorf("%q gave %+v", s, got)
-		}
-	}
-}
-
 func BenchmarkExpand(b *testing.B) {
 	tmpl, err := ParseTemplate([]string{"gzip -9 < {} > {.}.gz"})
 	if err != nil {

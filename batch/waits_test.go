@@ -5,14 +5,26 @@ import (
 	"time"
 )
 
+// shut is a change of the gates.
+type shut struct {
+	at          int // in seconds
+	full, short bool
+}
+
+func (s shut) why() Wait {
+	switch {
+	case s.short:
+		return WaitMemory
+	case s.full:
+		return WaitPolicy
+	}
+	return ""
+}
+
 // What a job waited for before it began is what kept the gates shut meanwhile, not before and
 // not afterwards. Of two reasons at once memory is the one.
 func TestWaitsAtTheGates(t *testing.T) {
 	const s = time.Second
-	type shut struct {
-		at          int // in seconds
-		full, short bool
-	}
 	for _, tt := range []struct {
 		name        string
 		gates       []shut
@@ -41,7 +53,7 @@ func TestWaitsAtTheGates(t *testing.T) {
 				now := start.Add(time.Duration(sec) * s)
 				for _, g := range tt.gates {
 					if g.at == sec {
-						b.gates.set(now, g.full, g.short)
+						b.gates.set(now, g.why())
 					}
 				}
 				if sec == tt.come {
@@ -63,9 +75,9 @@ func TestWaitsThatAreTold(t *testing.T) {
 	var b Batch
 	var w waiter
 	now := time.Now()
-	b.gates.set(now, true, true) // makes no difference
+	b.gates.set(now, WaitMemory) // makes no difference
 	w.until(now, &b)             // there is none
-	for i, what := range []waitKind{waitPolicy, waitMemory, waitDelay, waitBackOff, waitPolicy} {
+	for i, what := range []Wait{WaitPolicy, WaitMemory, WaitDelay, WaitBackOff, WaitPolicy} {
 		w.begin(now, what)
 		now = now.Add(time.Duration(i+1) * time.Second)
 		w.until(now, &b)

@@ -1,12 +1,10 @@
 package batch
 
 import (
-	"cmp"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/brood-go/brood/internal/cgroup"
 	"github.com/brood-go/brood/sched"
 )
 
@@ -153,13 +151,14 @@ func (b *Batch) lookAround() (n int, cost time.Duration) {
 		}
 		events = b.judge(s.t, s.a, now, events)
 	}
-	events = b.memoryFreed(events)
+	events = b.machineFreed(events)
 	b.mu.Unlock()
 	var tries sync.WaitGroup
 	for _, s := range restless {
 		tries.Go(func() { b.stopStill(s.t, s.proc) })
 	}
 	tries.Wait()
+	b.relieve(now)
 	b.tell(events)
 	if waits {
 		return len(all) + 1, cost
@@ -193,99 +192,13 @@ func (b *Batch) judge(t *task, a Activity, now time.Time, events []sched.Event) 
 	switch {
 	case t.onPlace && t.slice > 0 && l.cpu-t.sliceFrom >= t.slice:
 		return append(events, sched.Event{Kind: sched.Slice, Job: t.id, CPU: l.cpu})
-	case t.onPlace && l.idle >= 2 && b.maxSlots > b.o.Slots:
+	case t.onPlace && l.idle >= 2 && b.maxSlots > b.o.Slots && !t.suspended:
 		t.onPlace, t.blocked, l.blockedAt = false, true, now
 		b.trace(t, sched.Blocked, sched.Waits)
 		return append(events, sched.Event{Kind: sched.Block, Job: t.id, CPU: l.cpu})
-	case t.blocked && !t.memory && l.busy >= 2:
+	case t.blocked && !t.short && l.busy >= 2:
 		l.unblock(now)
 		return append(events, sched.Event{Kind: sched.Wake, Job: t.id, CPU: l.cpu})
 	}
 	return events
-}
-
-// usualMemory is how much memory a task takes of which nothing is known: what those that
-// have ended took, else what those that run have. Called with mu held.
-func (b *Batch) usualMemory() int64 {
-	if b.peaks.n > 0 {
-		return b.peaks.sum / int64(b.peaks.n)
-	}
-	var sum, n int64
-	for o := range b.begun {
-		if o.look.memory > 0 {
-			sum, n = sum+o.look.memory, n+1
-		}
-	}
-	return sum / max(n, 1)
-}
-
-// fits reports whether a task may begin: it is due, with Options.Delay, and fits into
-// memory beside all that have begun, when those have grown to what they are expected to
-// take. One alone always fits. Called with mu held.
-func (b *Batch) fits(t *task) bool {
-	now := time.Now()
-	if !b.due(now) {
-		return false
-	}
-	if b.o.MemFree == 0 || !b.others(t) {
-		return true
-	}
-	if now.Sub(b.memoryAt) > lookEvery {
-		free, err := b.available()
-		if err != nil {
-			return true // nobody knows
-		}
-		b.memoryAt, b.memoryFree = now, free
-	}
-	usual := b.usualMemory()
-	need := func(t *task) int64 { return cmp.Or(t.job.Expect.Memory, usual) }
-	room := b.memoryFree - b.o.MemFree
-	for o := range b.begun {
-		if o != t && (!o.memory || o.granted) {
-			room -= max(need(o)-o.look.memory, 0)
-		}
-	}
-	return room >= need(t)
-}
-
-// due reports whether the least time between two starts is over. Called with mu held.
-func (b *Batch) due(now time.Time) bool { return b.o.Delay == 0 || !now.Before(b.nextStart) }
-
-// others reports whether anything but t takes memory, or is about to. Called with mu held.
-func (b *Batch) others(t *task) bool {
-	for o := range b.begun {
-		if o != t && (!o.memory || o.granted) {
-			return true
-		}
-	}
-	return false
-}
-
-// memoryFreed lets tasks that wait for memory begin, one after the other, once there is
-// enough. Called with policy and mu held.
-func (b *Batch) memoryFreed(events []sched.Event) []sched.Event {
-	n := len(b.short)
-	for len(b.short) > 0 && b.fits(b.short[0]) {
-		t := b.short[0]
-		b.short = b.short[1:]
-		now := time.Now()
-		b.nextStart = now.Add(b.o.Delay)
-		t.granted, t.due = true, b.nextStart
-		t.waits.until(now, b)
-		t.waits.begin(now, waitPolicy)
-		events = append(events, sched.Event{Kind: sched.Wake, Job: t.id})
-	}
-	if n > 0 && len(b.short) == 0 {
-		b.setGates(time.Now())
-		events = append(events, b.size())
-	}
-	return events
-}
-
-// available is cgroup.MemoryAvailable, but for tests.
-func (b *Batch) available() (int64, error) {
-	if b.o.available != nil {
-		return b.o.available()
-	}
-	return cgroup.MemoryAvailable()
 }

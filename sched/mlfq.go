@@ -3,6 +3,8 @@ package sched
 import (
 	"cmp"
 	"time"
+
+	"github.com/brood-go/brood/internal/median"
 )
 
 // MLFQ is the multi-level feedback queue: it knows no lengths and comes near to SRPT
@@ -37,7 +39,7 @@ type MLFQ struct {
 	fresh    list   // has not begun: all at the highest level
 	queues   []list // has begun, by level; the level of an entry of an older epoch is 0
 	epoch    int    // how many boosts there were
-	usual    median
+	usual    median.Median
 	arrivals []*entry // with Reserve, those that have not ended and some that have, by age
 	alarm    bool     // one is set
 }
@@ -99,8 +101,8 @@ func (m *MLFQ) allotment(level int) time.Duration {
 		return m.Levels[level].Allotment
 	}
 	i := min(level, len(firstAllotments)-1)
-	if m.usual.len() >= medianFrom {
-		return max(medianAllotments[i]*m.usual.value(), leastSlice)
+	if m.usual.Len() >= medianFrom {
+		return max(medianAllotments[i]*m.usual.Value(), leastSlice)
 	}
 	return firstAllotments[i]
 }
@@ -126,7 +128,7 @@ func (m *MLFQ) refresh(e *entry) {
 // ended learns how long jobs are.
 func (m *MLFQ) ended(e *entry) {
 	if e.used > 0 {
-		m.usual.add(e.used)
+		m.usual.Add(e.used)
 	}
 }
 

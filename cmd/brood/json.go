@@ -59,8 +59,19 @@ type waits struct {
 	CPU     float64 `json:"cpu"`
 	Policy  float64 `json:"policy"`
 	Memory  float64 `json:"memory"`
+	Load    float64 `json:"load"`
+	Limit   float64 `json:"limit"`
+	Jobs    float64 `json:"jobs"`
 	Delay   float64 `json:"delay"`
 	BackOff float64 `json:"back_off"`
+}
+
+// waitsOf are a job's waits in seconds.
+func waitsOf(w batch.Waits) waits {
+	return waits{
+		w.CPU.Seconds(), w.Policy.Seconds(), w.Memory.Seconds(), w.Load.Seconds(), w.Limit.Seconds(), w.Jobs.Seconds(),
+		w.Delay.Seconds(), w.BackOff.Seconds(),
+	}
 }
 
 // describe is everything known of a job but its output.
@@ -69,7 +80,7 @@ func describe(r *batch.Result) description {
 		Seq: r.Seq, Slot: r.Slot, Try: r.Try, Command: r.Command, Values: r.Values, Dir: r.Dir,
 		OK: r.OK(), ExitCode: r.ExitCode, Signal: int(r.Signal), Reason: string(r.Reason), PID: r.PID,
 		Start: r.Start, End: r.End, Wait: r.Wait.Seconds(), Blocked: r.Blocked.Seconds(),
-		Waits: waits{r.Waits.CPU.Seconds(), r.Waits.Policy.Seconds(), r.Waits.Memory.Seconds(), r.Waits.Delay.Seconds(), r.Waits.BackOff.Seconds()}, Run: r.Runtime().Seconds(), Paused: r.Paused.Seconds(),
+		Waits: waitsOf(r.Waits), Run: r.Runtime().Seconds(), Paused: r.Paused.Seconds(),
 		User: r.User.Seconds(), System: r.System.Seconds(),
 		PeakMemory: r.PeakMemory, PeakSource: r.PeakSource, Resident: r.Resident, Left: r.Left,
 	}

@@ -35,7 +35,7 @@ func MemoryTotal() (int64, error) {
 	return memoryTotal("/")
 }
 
-var errPlatform = fmt.Errorf("cgroup: the memory of %s is not known: %w", runtime.GOOS, errors.ErrUnsupported)
+var errPlatform = fmt.Errorf("cgroup: the memory and load of %s are not known: %w", runtime.GOOS, errors.ErrUnsupported)
 
 // boundless is more memory than there is.
 const boundless = math.MaxInt64

@@ -98,7 +98,7 @@ func (r *run) doLimits(now time.Time) {
 	if isPaused {
 		return // no time runs, and memory does not grow
 	}
-	if w := r.spec.Wall; w > 0 && !r.dead {
+	if w := r.p.wallLimit(); w > 0 && !r.dead {
 		end := r.rep.Start.Add(w + paused)
 		if !now.Before(end) {
 			r.because(now, Timeout, false)

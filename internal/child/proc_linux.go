@@ -28,6 +28,7 @@ type Proc struct {
 	reapedAt    uint64
 	stop        Reason // Exited: not asked to stop
 	kill        bool   // skip to the last step
+	wall        time.Duration // how long the leader may run; 0: as long as it likes
 	paused      bool
 	pausedAt    time.Time
 	pausedTotal time.Duration
@@ -68,6 +69,25 @@ func (p *Proc) request(reason Reason, kill bool) {
 	}
 	p.kill = p.kill || kill
 	p.wake()
+}
+
+// SetWall changes how long the command may run, as Spec.Wall does from the start: counted from
+// its start, without time spent paused. 0: as long as it likes. It returns at once.
+func (p *Proc) SetWall(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	sooner := d > 0 && (p.wall == 0 || d < p.wall)
+	p.wall = d
+	if sooner { // a later end is found when the earlier one has come
+		p.wake()
+	}
+}
+
+// wallLimit is what SetWall or Spec.Wall said last.
+func (p *Proc) wallLimit() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.wall
 }
 
 // Signal sends sig to every process of the tree.

@@ -314,6 +314,6 @@ func (r *run) fork(files []uintptr) error {
 		return err
 	}
 	r.rep.PID = pid
-	r.p = &Proc{slot: s, pid: pid, pidfd: pidfd, mark: mark, v2: s.v2, cpu0: r.user0 + r.system0}
+	r.p = &Proc{slot: s, pid: pid, pidfd: pidfd, mark: mark, v2: s.v2, cpu0: r.user0 + r.system0, wall: r.spec.Wall}
 	return nil
 }

@@ -74,6 +74,9 @@ func (p *Proc) Stop(Reason) {}
 // Kill does nothing.
 func (p *Proc) Kill(Reason) {}
 
+// SetWall does nothing on this platform.
+func (p *Proc) SetWall(time.Duration) {}
+
 // Signal returns the same error as Open.
 func (p *Proc) Signal(syscall.Signal) error { return errPlatform }
 

@@ -1,25 +1,30 @@
-package sched
+// Package median keeps the median of a stream of durations.
+package median
 
 import (
 	"container/heap"
 	"time"
 )
 
-// median keeps the median of all durations added: the lower half in a heap with
-// its largest on top, the upper half in one with its smallest.
-type median struct{ low, high durations }
+// Median is the median of all durations added: the lower half is in a heap with
+// its largest on top, the upper half in one with its smallest. Of an even number it
+// is the lower of the two in the middle. The zero value is empty; it has one user at a time.
+type Median struct{ low, high durations }
 
-func (m *median) len() int { return len(m.low) + len(m.high) }
+// Len is how many were added.
+func (m *Median) Len() int { return len(m.low) + len(m.high) }
 
-func (m *median) value() time.Duration {
+// Value is the median, 0 of none.
+func (m *Median) Value() time.Duration {
 	if len(m.low) == 0 {
 		return 0
 	}
 	return -m.low[0]
 }
 
-func (m *median) add(d time.Duration) {
-	if len(m.low) == 0 || d <= m.value() {
+// Add adds one, in O(log n).
+func (m *Median) Add(d time.Duration) {
+	if len(m.low) == 0 || d <= m.Value() {
 		heap.Push(&m.low, -d)
 	} else {
 		heap.Push(&m.high, d)
