@@ -48,6 +48,9 @@ type Job struct {
 	Priority int
 	// NoPause: the job must not be paused by a policy.
 	NoPause bool
+	// Need is what the job takes of the machine from its start to its end, for sched.Backfill:
+	// places are Slots, CPUs and memory those of Options.Room.
+	Need sched.Demand
 
 	// Name is what After of other jobs names it by; several jobs may have the same.
 	Name string
@@ -177,6 +180,9 @@ type Options struct {
 	ReadAhead int
 	// Policy orders the jobs; nil: first come, first served.
 	Policy sched.Policy
+	// Room is what jobs share under sched.Backfill, beside the Slots. CPUs, 0: CPUs(). Memory, 0: what
+	// is available when the batch begins, without MemFree.
+	Room sched.Demand
 	// Runner starts the commands; nil: on this machine.
 	Runner Runner
 	// Started is called when a job starts, with Lines never in the middle of a
@@ -425,6 +431,9 @@ func (o Options) withDefaults() Options {
 	if o.Policy == nil {
 		o.Policy = &sched.FCFS{}
 	}
+	if _, ok := o.Policy.(*sched.Backfill); ok {
+		o.setRoom()
+	}
 	if _, ok := o.Policy.(sched.Chooser); o.ReadAhead == 0 && ok {
 		o.ReadAhead = 10_000
 	} else if o.ReadAhead == 0 {
@@ -434,6 +443,24 @@ func (o Options) withDefaults() Options {
 		o.Runner = local{nice: o.Nice}
 	}
 	return o
+}
+
+// pausedMost is how many jobs sched.Backfill may have paused.
+const pausedMost = 64
+
+// setRoom fills in what sched.Backfill needs to know.
+func (o *Options) setRoom() {
+	if o.Degree == 0 {
+		o.Degree = min(o.Slots+pausedMost, Unlimited)
+	}
+	if o.Room.CPUs == 0 {
+		o.Room.CPUs = float64(CPUs())
+	}
+	if o.Room.Memory == 0 {
+		if free, err := (&Batch{o: *o}).available(); err == nil {
+			o.Room.Memory = max(free-o.MemFree, 1)
+		}
+	}
 }
 
 // validate says what can't be meant.

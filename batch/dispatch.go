@@ -384,7 +384,18 @@ func (b *Batch) enqueue(t *task) {
 
 // arrival is the event. Called with mu held.
 func (b *Batch) arrival(t *task) sched.Event {
-	return sched.Event{Kind: sched.Arrive, Job: t.id, Expect: b.expectation(t), Priority: t.job.Priority, NoPause: t.job.NoPause}
+	return sched.Event{
+		Kind: sched.Arrive, Job: t.id, Expect: b.expectation(t), Priority: t.job.Priority, NoPause: t.job.NoPause,
+		Need: t.job.Need, Length: t.length(b.o.Timeout),
+	}
+}
+
+// length is how long a task is expected to run, or may.
+func (t *task) length(most time.Duration) time.Duration {
+	if d := t.job.Expect.Wall; d > 0 && (most == 0 || d < most) {
+		return d
+	}
+	return most
 }
 
 // expectation is the CPU time that a task is expected to use: what is known of it, else the

@@ -390,7 +390,7 @@ func (b *Batch) size() sched.Event {
 	if len(b.short) > 0 {
 		degree = 1
 	}
-	return sched.Event{Kind: sched.Resize, Places: min(b.o.Slots, b.maxSlots), Degree: degree}
+	return sched.Event{Kind: sched.Resize, Places: min(b.o.Slots, b.maxSlots), Degree: degree, Room: b.o.Room}
 }
 
 // open lets the policy begin, if it was held back to see more of the input.

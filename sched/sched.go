@@ -67,11 +67,16 @@ type Event struct {
 	// Of Resize.
 	Places int // how many jobs can run at once
 	Degree int // how many may have begun and not ended; 0: any number
+	// Room is what jobs share beside the places: CPUs and memory. 0: any amount. Only Backfill
+	// goes by it.
+	Room Demand
 
 	// Of Arrive.
 	Expect   time.Duration // the CPU time that the job is expected to need in all; 0: unknown
 	Priority int           // a higher number is more urgent
 	NoPause  bool          // it must not be paused once it runs
+	Need     Demand        // what it takes of the machine; only Backfill goes by it
+	Length   time.Duration // how long it is expected to run, or may at most; 0: unknown; for Backfill
 
 	// Of Finish, Slice, Block, Wake and Paused.
 	CPU time.Duration // that the job has used so far in all
@@ -137,7 +142,7 @@ type Chooser interface {
 }
 
 // Names are the policies that ByName knows.
-var Names = []string{"fcfs", "sjf", "lpt", "rr", "mlfq", "srpt", "priority"}
+var Names = []string{"fcfs", "sjf", "lpt", "rr", "mlfq", "srpt", "priority", "backfill"}
 
 // ByName makes a policy with its defaults. srpt is clairvoyant: where expectations
 // are estimates, use SRPT{} itself.
@@ -157,6 +162,8 @@ func ByName(name string) (Policy, error) {
 		return &SRPT{Clairvoyant: true}, nil
 	case "priority":
 		return &Priority{}, nil
+	case "backfill":
+		return &Backfill{}, nil
 	}
 	return nil, fmt.Errorf("sched: %q is no policy: use one of %s", name, strings.Join(Names, ", "))
 }

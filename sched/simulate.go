@@ -14,6 +14,7 @@ type Machine struct {
 	CPUs   int           // 0: 1
 	Degree int           // how many jobs may be in memory at once; 0: any number
 	Switch time.Duration // what it costs to put another job on a CPU
+	Room   Demand        // what jobs share beside the CPUs, which are the places; 0: any amount
 	// Expect says what the policy is told of a job's length.
 	Expect Expectations
 	// NoTrace leaves the trace out: of a million jobs it is large.
@@ -157,7 +158,7 @@ func (s *simulation) push(at time.Duration, kind EventKind, job int) uint64 {
 
 // run goes from event to event until all jobs are done.
 func (s *simulation) run() error {
-	s.report(Event{Kind: Resize, Places: s.m.CPUs, Degree: s.m.Degree})
+	s.report(Event{Kind: Resize, Places: s.m.CPUs, Degree: s.m.Degree, Room: s.m.Room})
 	for {
 		if err := s.settle(); err != nil || s.done == len(s.w) {
 			return err
@@ -221,12 +222,12 @@ func (s *simulation) arrive(i int) {
 	if s.m.Degree == 0 {
 		s.enter(i, Ready, Admitted)
 	}
-	e := Event{Kind: Arrive, Job: Job(i + 1), Priority: w.Priority, NoPause: w.NoPause}
+	e := Event{Kind: Arrive, Job: Job(i + 1), Priority: w.Priority, NoPause: w.NoPause, Need: w.Need}
 	switch s.m.Expect {
 	case Exact:
-		e.Expect = max(w.CPU(), 1) // 0 would say that nothing is known
+		e.Expect, e.Length = max(w.CPU(), 1), max(w.Alone(), 1) // 0 would say that nothing is known
 	case Given:
-		e.Expect = w.Expect
+		e.Expect, e.Length = w.Expect, w.Expect
 	}
 	s.report(e)
 }

@@ -20,6 +20,7 @@ type Work struct {
 	Expect   time.Duration // the CPU time that Given tells the policy; 0: unknown
 	Priority int           // a higher number is more urgent
 	NoPause  bool          // it must not be paused
+	Need     Demand        // what it takes of the machine from its start to its end
 }
 
 // CPU is the CPU time that it needs in all.
