@@ -3,6 +3,7 @@ package input
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 )
 
@@ -49,4 +50,41 @@ func (s *records) take(b []byte) (string, error) {
 		s.long = nil // one long record must not hold its memory for ever
 	}
 	return record, nil
+}
+
+// unescape reads the escapes of a flag's value.
+func unescape(flag, s string) ([]byte, error) {
+	var out []byte
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' || i+1 == len(s) {
+			out = append(out, s[i])
+			continue
+		}
+		i++
+		switch s[i] {
+		case 'n':
+			out = append(out, '\n')
+		case 't':
+			out = append(out, '\t')
+		case 'r':
+			out = append(out, '\r')
+		case '0':
+			out = append(out, 0)
+		case '\\':
+			out = append(out, '\\')
+		case 'x':
+			var b byte
+			if i+2 >= len(s) {
+				return nil, fmt.Errorf(`%s %q: \x needs two hexadecimal digits`, flag, s)
+			}
+			if _, err := fmt.Sscanf(s[i+1:i+3], "%02x", &b); err != nil {
+				return nil, fmt.Errorf(`%s %q: \x needs two hexadecimal digits`, flag, s)
+			}
+			out = append(out, b)
+			i += 2
+		default:
+			return nil, fmt.Errorf(`%s %q: \%c is not known: use \n, \t, \r, \0, \\ or \xHH`, flag, s, s[i])
+		}
+	}
+	return out, nil
 }

@@ -1,0 +1,173 @@
+package input
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"strconv"
+)
+
+// Section is a part of a file that begins and ends on record borders.
+type Section struct {
+	path       string
+	header     []byte
+	from, size int64
+}
+
+// Open reads the header and the section. It may be called any number of times.
+func (s *Section) Open() (io.ReadCloser, error) {
+	f, err := os.Open(s.path)
+	if err != nil {
+		return nil, err
+	}
+	part := io.NewSectionReader(f, s.from, s.size)
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(s.header), part), f}, nil
+}
+
+// Size is how many bytes Open gives.
+func (s *Section) Size() int64 { return int64(len(s.header)) + s.size }
+
+// Key is the place of the section.
+func (s *Section) Key() string {
+	return "section:" + strconv.FormatInt(s.from, 10) + "+" + strconv.FormatInt(s.size, 10) + ":" + s.path
+}
+
+// FileSizes is how large files are together, in bytes. Files that can't be cut into sections are
+// an error.
+func FileSizes(paths []string) (int64, error) {
+	var sum int64
+	for _, path := range paths {
+		f, size, err := openFile(path)
+		if err != nil {
+			return 0, err
+		}
+		f.Close()
+		sum += size
+	}
+	return sum, nil
+}
+
+// openFile opens a file that has a size and can be read anywhere.
+func openFile(path string) (*os.File, int64, error) {
+	if path == "-" {
+		return nil, 0, errors.New("--pipe-part reads files in several places at once, and standard input (-) has only one: name a file, or use --pipe")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		if pe := (*os.PathError)(nil); errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return nil, 0, fmt.Errorf("--pipe-part %s: %w: name a file that can be read", path, err)
+	}
+	fi, err := f.Stat()
+	if err == nil && !fi.Mode().IsRegular() && fi.Mode()&(os.ModeDevice|os.ModeCharDevice) != os.ModeDevice {
+		f.Close()
+		return nil, 0, fmt.Errorf("--pipe-part %s: neither a file nor a block device: name one, or use --pipe for what can be read only once", path)
+	}
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		f.Close()
+		return nil, 0, fmt.Errorf("--pipe-part %s: %w", path, err)
+	}
+	return f, size, nil
+}
+
+// Sections cuts a file of any size: near every cut a border is looked for, and nothing else is
+// read. A section is at least o.Size bytes but the last one. Records, Lines and
+// Strip are of no use here. An error ends the sections.
+func Sections(path string, o BlockOptions) iter.Seq2[*Section, error] {
+	return func(yield func(*Section, error) bool) {
+		b, err := newBorders(o.Separators)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		f, size, err := openFile(path)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer f.Close()
+		step := o.Size
+		if step <= 0 {
+			step = BlockSize
+		}
+		header, err := fileHeader(f, o.Header)
+		for from := int64(len(header)); err == nil && from < size; {
+			var to int64
+			if to, err = b.after(f, from+step, size); err != nil {
+				break
+			}
+			if !yield(&Section{path: path, header: header, from: from, size: to - from}, nil) {
+				return
+			}
+			from = to
+		}
+		if err != nil {
+			yield(nil, fmt.Errorf("--pipe-part %s: %w", path, err))
+		}
+	}
+}
+
+// searchStep is how much is read at a time when a border is looked for.
+const searchStep = 128 << 10
+
+// fileHeader reads the first lines of a file; none of one that ends in them.
+func fileHeader(f *os.File, lines int) ([]byte, error) {
+	var buf []byte
+	for lines > 0 {
+		n := len(buf)
+		buf = append(buf, make([]byte, searchStep)...)
+		m, err := f.ReadAt(buf[n:], int64(n))
+		buf = buf[:n+m]
+		if end := lineEnd(buf, lines); end > 0 {
+			return buf[:end:end], nil
+		}
+		if err == io.EOF {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+// after is the first border of a file at or after a place, its size if there is none. An
+// expression sees one byte before, for ^.
+func (b *borders) after(f *os.File, at, size int64) (int64, error) {
+	if at >= size {
+		return size, nil
+	}
+	if b.anywhere {
+		return at, nil
+	}
+	if b.re != nil || len(b.end) == 0 {
+		at-- // next looks after the beginning
+	}
+	var buf []byte
+	skip := 0
+	for {
+		n := len(buf)
+		buf = append(buf, make([]byte, max(searchStep, n))...) // twice as much each time: linear in all
+		m, err := f.ReadAt(buf[n:], at+int64(n))
+		buf = buf[:n+m]
+		i, again := b.next(buf[skip:], err == io.EOF)
+		if i >= 0 {
+			return min(at+int64(skip+i), size), nil
+		}
+		skip += again
+		if err == io.EOF {
+			return size, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+}
