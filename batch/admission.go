@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/brood-go/brood/internal/cgroup"
 	"github.com/brood-go/brood/sched"
 )
 
@@ -44,7 +43,7 @@ func (b *Batch) lacks(t *task, now time.Time) Wait {
 		return WaitDelay
 	case !b.fits(t, now):
 		return WaitMemory
-	case b.o.NoSwap && b.machine.swapping(now), b.o.Load > 0 && b.machine.loaded(now, b.o.Load):
+	case b.o.NoSwap && b.swapping(now), b.o.Load > 0 && b.loaded(now):
 		return WaitLoad
 	case b.o.Limit != "" && !b.limit.permits():
 		return WaitLimit
@@ -93,21 +92,13 @@ func (b *Batch) fits(t *task, now time.Time) bool {
 // free is how much memory is available, as it was not longer ago than that. Called with mu held.
 func (b *Batch) free(now time.Time, age time.Duration) (int64, bool) {
 	if m := &b.machine; now.Sub(m.memoryAt) > age {
-		free, err := b.available()
+		free, err := b.o.available()
 		if err != nil {
 			return 0, false
 		}
 		m.memoryAt, m.memoryFree = now, free
 	}
 	return b.machine.memoryFree, true
-}
-
-// available is cgroup.MemoryAvailable, but for tests.
-func (b *Batch) available() (int64, error) {
-	if b.o.available != nil {
-		return b.o.available()
-	}
-	return cgroup.MemoryAvailable()
 }
 
 // due reports whether the least time between two starts is over. Called with mu held.
@@ -124,25 +115,28 @@ func (b *Batch) others(t *task) bool {
 }
 
 // loaded reports whether the machine has that much to do or more. What was started since the
-// last look counts one each: it may not show yet. What can't be known is no load.
-func (m *machine) loaded(now time.Time, most float64) bool {
+// last look counts one each: it may not show yet. What can't be known is no load. Called with mu
+// held.
+func (b *Batch) loaded(now time.Time) bool {
+	m := &b.machine
 	if now.Sub(m.loadAt) >= machineEvery {
-		n, err := cgroup.Load()
+		n, err := b.o.load()
 		if err != nil {
 			return false
 		}
 		m.load, m.loadAt = n, now
 	}
-	return float64(m.load) >= most
+	return float64(m.load) >= b.o.Load
 }
 
 // swapping reports whether the machine both reads from its swap space and writes to it: either
-// alone does no harm. It takes a second until it is known for the first time.
-func (m *machine) swapping(now time.Time) bool {
+// alone does no harm. It takes a second until it is known for the first time. Called with mu held.
+func (b *Batch) swapping(now time.Time) bool {
+	m := &b.machine
 	if now.Sub(m.swapAt) < swapEvery {
 		return m.swaps
 	}
-	in, out, err := cgroup.Swapped()
+	in, out, err := b.o.swapped()
 	if err != nil {
 		return false
 	}

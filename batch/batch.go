@@ -25,6 +25,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/brood-go/brood/internal/cgroup"
 	"github.com/brood-go/brood/sched"
 )
 
@@ -37,6 +38,8 @@ type Job struct {
 	// Command is what runs without a Template. Of its two forms Argv is used if
 	// it is not empty.
 	Command Command
+	// Input is what the job reads as its standard input; nil: the null device, or Options.Terminal.
+	Input Input
 	// Dir is the working directory; empty: Options.Dir.
 	Dir string
 	// Env is added to the environment of Options.
@@ -198,7 +201,10 @@ type Options struct {
 	// Measure keeps what each job took, for Summary.Outcomes.
 	Measure bool
 
-	available func() (int64, error) // of memory; tests
+	// For tests: what package cgroup says otherwise.
+	available func() (int64, error)
+	load      func() (int, error)
+	swapped   func() (in, out int64, err error)
 }
 
 // Resume says what happens to jobs that the job log already knows.
@@ -279,6 +285,7 @@ type Result struct {
 	Err error
 
 	stdout, stderr *buffer
+	sent           int64 // size of its input
 }
 
 // OK reports whether the job ran and exited with code 0.
@@ -431,9 +438,6 @@ func (o Options) withDefaults() Options {
 	if o.Policy == nil {
 		o.Policy = &sched.FCFS{}
 	}
-	if _, ok := o.Policy.(*sched.Backfill); ok {
-		o.setRoom()
-	}
 	if _, ok := o.Policy.(sched.Chooser); o.ReadAhead == 0 && ok {
 		o.ReadAhead = 10_000
 	} else if o.ReadAhead == 0 {
@@ -441,6 +445,15 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Runner == nil {
 		o.Runner = local{nice: o.Nice}
+	}
+	if o.available == nil {
+		o.available = cgroup.MemoryAvailable
+	}
+	if o.load == nil {
+		o.load, o.swapped = cgroup.Load, cgroup.Swapped
+	}
+	if _, ok := o.Policy.(*sched.Backfill); ok {
+		o.setRoom()
 	}
 	return o
 }
@@ -457,7 +470,7 @@ func (o *Options) setRoom() {
 		o.Room.CPUs = float64(CPUs())
 	}
 	if o.Room.Memory == 0 {
-		if free, err := (&Batch{o: *o}).available(); err == nil {
+		if free, err := o.available(); err == nil {
 			o.Room.Memory = max(free-o.MemFree, 1)
 		}
 	}

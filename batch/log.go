@@ -177,6 +177,9 @@ func keyOf(j *Job, dir string) journal.Key {
 	if j.Template != nil {
 		template = j.Template.String()
 	}
+	if j.Input != nil {
+		template += "\x00input:" + j.Input.Key()
+	}
 	return journal.KeyOf(template, j.Values, dir)
 }
 
@@ -196,7 +199,7 @@ func (l *joblog) end(t *task, r *Result, offset *int64) error {
 		return nil
 	}
 	row := journal.Row{
-		Seq: t.seq, Host: ":", Start: r.Start, Runtime: r.Runtime(), Receive: r.StdoutLen(),
+		Seq: t.seq, Host: ":", Start: r.Start, Runtime: r.Runtime(), Send: r.sent, Receive: r.StdoutLen(),
 		ExitCode: r.ExitCode, Signal: int(r.Signal), Command: r.Command,
 	}
 	if r.Signal != 0 && r.Reason == Signaled {

@@ -92,6 +92,16 @@ func (b *Batch) try(s Slot, t *task, cmd Command, r *Result, out *outputs) error
 		b.o.Started(t.seq, r.Slot, Command{Text: r.Command, Argv: cmd.Argv})
 		b.tagged.Unlock()
 	}
+	if t.job.Input != nil {
+		f, err := openFeed(t.job.Input)
+		if err != nil {
+			r.Err = err
+			r.Report = Report{ExitCode: -1, Reason: NotStarted, Start: time.Now(), End: time.Now()}
+			return nil
+		}
+		st.Stdin, r.sent = f.r, t.job.Input.Size()
+		defer func() { r.Err = errors.Join(r.Err, f.close()) }()
+	}
 	started := func(p Running) { b.nowRuns(t, p) }
 	var plain bool
 	st.Path, st.Argv, plain = b.start(cmd, t.job.Env)

@@ -26,8 +26,8 @@ type Proc struct {
 	ended       bool // the tree is gone, the slot may be running another
 	reaped      bool // the leader has been waited for: its pid and group are no longer ours
 	reapedAt    uint64
-	stop        Reason // Exited: not asked to stop
-	kill        bool   // skip to the last step
+	stop        Reason        // Exited: not asked to stop
+	kill        bool          // skip to the last step
 	wall        time.Duration // how long the leader may run; 0: as long as it likes
 	paused      bool
 	pausedAt    time.Time

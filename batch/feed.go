@@ -1,0 +1,74 @@
+package batch
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+)
+
+// feed is a job's standard input on its way to the process: a goroutine copies a Job's Input into a
+// pipe. The job need not read it all. The writing end is this process's alone, and closed on exec
+// everywhere; the job's end is open here as well until the job has ended, so that the pipe is
+// never without a reader before there is one.
+type feed struct {
+	r, w *os.File
+	src  io.ReadCloser
+	done sync.WaitGroup
+	err  error // of src
+}
+
+// openFeed begins to copy.
+func openFeed(in Input) (*feed, error) {
+	src, err := in.Open()
+	if err != nil {
+		return nil, fmt.Errorf("its input: %w", err)
+	}
+	f := &feed{src: src}
+	if f.r, f.w, err = os.Pipe(); err != nil {
+		return nil, errors.Join(fmt.Errorf("its input: %w", err), src.Close())
+	}
+	f.done.Go(f.copy)
+	return f, nil
+}
+
+func (f *feed) copy() {
+	from := &source{r: f.src}
+	_, err := io.Copy(f.w, from)
+	f.w.Close()
+	switch {
+	case from.err != nil:
+		f.err = fmt.Errorf("its input: %w", from.err)
+	case err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, os.ErrClosed):
+		f.err = fmt.Errorf("its input: %w", err)
+	}
+}
+
+// close ends the copying, if the job has left something unread or another process still has the
+// pipe, and returns the error of the source. A nil feed has none.
+func (f *feed) close() error {
+	if f == nil {
+		return nil
+	}
+	f.r.Close()
+	f.w.Close()
+	f.done.Wait()
+	return errors.Join(f.err, f.src.Close())
+}
+
+// source keeps the error of a reader apart from those of the pipe.
+type source struct {
+	r   io.Reader
+	err error
+}
+
+// Read implements io.Reader.
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	return n, err
+}
