@@ -138,6 +138,9 @@ func (b *Batch) nowRuns(t *task, p Running) {
 	b.trace(t, sched.Running, sched.Dispatched)
 	b.startDecided(t)
 	b.press(t)
+	if t.evicted {
+		p.Stop()
+	}
 	if d := b.timeoutNow; d > 0 {
 		p.SetTimeout(d)
 	}
