@@ -54,8 +54,9 @@ func (b *Batch) runJob(s Slot, n int, t *task, out *outputs) {
 // expand makes the command and the tag of a task for slot n.
 func (b *Batch) expand(t *task, n int, r *Result) (cmd Command, err error) {
 	cmd = t.job.Command
+	at := Numbers{Seq: t.seq, Slot: n, Total: t.job.Total}
 	if t.job.Template != nil {
-		cmd, err = t.job.Template.Expand(t.job.Values, t.seq, n)
+		cmd, err = t.job.Template.Expand(t.job.Values, at)
 	}
 	r.Command = cmd.Text
 	if r.Command == "" && len(cmd.Argv) > 0 {
@@ -63,7 +64,7 @@ func (b *Batch) expand(t *task, n int, r *Result) (cmd Command, err error) {
 	}
 	if err == nil && b.o.Tag != nil {
 		var tag Command
-		tag, err = b.o.Tag.Expand(t.job.Values, t.seq, n)
+		tag, err = b.o.Tag.Expand(t.job.Values, at)
 		r.Tag = strings.Join(tag.Argv, " ")
 		if err != nil {
 			err = fmt.Errorf("the tag %q: %w", strings.Join(b.o.Tag.words, " "), err)

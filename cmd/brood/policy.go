@@ -202,7 +202,7 @@ func (f *runFlags) mark(j *batch.Job, seq int) error {
 		j.Expect = batch.Expectation{Wall: e.Wall, CPU: e.CPU, Memory: e.Memory}
 	}
 	if f.rank != nil {
-		cmd, err := f.rank.Expand(j.Values, seq, 1)
+		cmd, err := f.rank.Expand(j.Values, batch.Numbers{Seq: seq, Slot: 1})
 		if err != nil {
 			return fmt.Errorf("job %d: --priority: %w", seq, err)
 		}
@@ -214,7 +214,7 @@ func (f *runFlags) mark(j *batch.Job, seq int) error {
 	if f.fixed != nil {
 		cmd := j.Command
 		if j.Template != nil {
-			cmd, _ = j.Template.Expand(j.Values, seq, 1) // what is wrong is said when it runs
+			cmd, _ = j.Template.Expand(j.Values, batch.Numbers{Seq: seq, Slot: 1}) // what is wrong is said when it runs
 		}
 		j.NoPause = f.fixed.MatchString(cmp.Or(cmd.Text, strings.Join(cmd.Argv, " ")))
 	}
