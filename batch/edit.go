@@ -102,7 +102,7 @@ func parseEdit(s string) (step func(string) string, rest string, err error) {
 	}
 	op := ""
 	for _, o := range []string{"tr", "s", "y"} {
-		if r, ok := strings.CutPrefix(s, o); ok && r != "" && !isAlnum(r[0]) && strings.IndexByte(" \t\n;_,", r[0]) < 0 {
+		if r, ok := strings.CutPrefix(s, o); ok && r != "" && !isAlnum(r[0]) && strings.IndexByte(" \t\n;_", r[0]) < 0 {
 			op = o
 			break
 		}
@@ -150,21 +150,26 @@ func closing(c byte) byte {
 	return c
 }
 
-// cutPart takes what stands between a delimiter and its partner.
+// cutPart takes what stands between a delimiter and its partner. As in Perl a backslash
+// before the delimiter is for the delimiter, and goes.
 func cutPart(s string) (part, rest string, err error) {
 	opened, end := s[0], closing(s[0])
+	var b []byte
 	depth := 1
 	for i := 1; i < len(s); i++ {
 		switch {
-		case s[i] == '\\':
-			i++
+		case s[i] == '\\' && i+1 < len(s):
+			if i++; s[i] != end || opened != end {
+				b = append(b, '\\')
+			}
 		case s[i] == end:
 			if depth--; depth == 0 {
-				return s[1:i], s[i+1:], nil
+				return string(b), s[i+1:], nil
 			}
 		case s[i] == opened:
 			depth++
 		}
+		b = append(b, s[i])
 	}
 	return "", "", fmt.Errorf("a %c is missing", end)
 }
