@@ -63,10 +63,7 @@ func (b *Batch) expand(t *task, n int, r *Result) (cmd Command, err error) {
 		r.Command = quoteAll(cmd.Argv)
 	}
 	if err == nil && b.o.Tag != nil {
-		var tag Command
-		tag, err = b.o.Tag.Expand(t.job.Values, at)
-		r.Tag = strings.Join(tag.Argv, " ")
-		if err != nil {
+		if r.Tag, err = b.o.Tag.line(t.job.Values, at); err != nil {
 			err = fmt.Errorf("the tag %q: %w", strings.Join(b.o.Tag.words, " "), err)
 		}
 	}

@@ -177,18 +177,36 @@ func (t *Template) Expand(values []string, at Numbers) (Command, error) {
 		}
 		return Command{Text: string(e.b)}, nil
 	}
-	var argv []string
-	for _, segs := range t.segments {
-		words, err := e.words(segs)
-		if err != nil {
-			return Command{}, err
-		}
-		argv = append(argv, words...)
+	argv, err := e.arguments()
+	if err != nil {
+		return Command{}, err
 	}
 	if len(argv) == 0 || argv[0] == "" {
 		return Command{}, errors.New("the command is empty")
 	}
 	return Command{Text: quoteAll(argv), Argv: argv}, nil
+}
+
+// line is an argument vector as one text, which may be empty.
+func (t *Template) line(values []string, at Numbers) (string, error) {
+	e := expansion{t: t, values: values, at: at, only: -1}
+	if t.syntax.Stdin {
+		e.values = nil
+	}
+	argv, err := e.arguments()
+	return strings.Join(argv, " "), err
+}
+
+// arguments is the whole argument vector.
+func (e *expansion) arguments() (argv []string, err error) {
+	for _, segs := range e.t.segments {
+		words, err := e.words(segs)
+		if err != nil {
+			return nil, err
+		}
+		argv = append(argv, words...)
+	}
+	return argv, nil
 }
 
 // words is the arguments that one word of an argument vector becomes.

@@ -110,10 +110,7 @@ func (f *policyFlags) setPriority() error {
 	if f.policy != "" && f.policy != "priority" {
 		return fmt.Errorf("--priority orders by a number, --policy %s by something else: use one of them", f.policy)
 	}
-	text := f.priority
-	if n, err := strconv.Atoi(text); err == nil && n != 0 {
-		text = "{" + text + "}"
-	}
+	text := f.rankText()
 	if !strings.Contains(text, "{") {
 		return fmt.Errorf("--priority %s: say where a job's number is: a column as in --priority 2, or a replacement string as in --priority {2}", f.priority)
 	}
@@ -123,6 +120,14 @@ func (f *policyFlags) setPriority() error {
 	}
 	f.rank = t
 	return nil
+}
+
+// rankText is --priority as a template.
+func (f *policyFlags) rankText() string {
+	if n, err := strconv.Atoi(f.priority); err == nil && n != 0 {
+		return "{" + f.priority + "}"
+	}
+	return f.priority
 }
 
 // newPolicy makes the policy.

@@ -15,13 +15,13 @@ const BlockSize = 1 << 20
 
 // BlockOptions says how a stream is cut into blocks, each for one job.
 type BlockOptions struct {
-	Separators
+	Borders
 	// Size is about how large a block is, in bytes; 0 is BlockSize. If a record is larger
 	// the size grows, by three tenths at a time, and stays so.
 	Size int64
 	// Records is how many records a block has instead; 0: as many as fit.
 	Records int
-	// Lines is how many lines make a record; 0: what Separators say.
+	// Lines is how many lines make a record; 0: what Borders say.
 	Lines int
 	// Header is how many lines stand in front of each block.
 	Header int
@@ -99,7 +99,7 @@ func newCutter(r io.Reader, o BlockOptions) (c *cutter, err error) {
 	if c.size == 0 {
 		c.size = BlockSize
 	}
-	if c.borders, err = newBorders(o.Separators); err != nil {
+	if c.borders, err = newBorders(o.Borders); err != nil {
 		return nil, err
 	}
 	if c.borders.anywhere && o.Records > 0 {
