@@ -24,7 +24,7 @@ type Syntax struct {
 	// Packing says how a job's values are put in that come from several rows of the input.
 	Packing Packing
 	// Stdin says that jobs read their input from their standard input: replacement strings of
-	// values stand for nothing, and none is added.
+	// values stand for an empty one, and none is added.
 	Stdin bool
 }
 

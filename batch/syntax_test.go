@@ -67,7 +67,7 @@ func TestSyntax(t *testing.T) {
 		{Syntax{Packing: Repeated}, "echo $(basename x{}y | cat) a{}", []string{"1", "2"}, "echo $(basename x1y x2y | cat) a1 a2"},
 		{Syntax{Packing: Repeated}, `cat x{};echo "$(echo {})$y">o && (f {}) <<<{}`, []string{"1", "2"}, `cat x1 x2;echo "$(echo 1 2)$y">o && (f 1 2) <<<1 2`},
 		{Syntax{Packing: Repeated}, `echo "a b"{} c\ d{} $(({}+1))`, []string{"1", "2"}, `echo "a b"1 "a b"2 c\ d1 c\ d2 $((1+1)) $((2+1))`},
-		{Syntax{Stdin: true}, "cat {} {.} {1} {1}x; echo {#} {%}", nil, "cat    ''x; echo 7 2"},
+		{Syntax{Stdin: true}, "cat {} {.} {1} {1}x; echo {#} {%}", nil, "cat '' '' '' ''x; echo 7 2"},
 		{Syntax{Stdin: true}, "cat # note", []string{"v"}, "cat # note"},
 	} {
 		tmpl, err := tt.syntax.Template([]string{tt.text})
@@ -95,7 +95,7 @@ func TestSyntaxArgv(t *testing.T) {
 		{Syntax{Packing: Repeated}, []string{"echo", "x{}y", "{2}", "{3}", "{3}z"}, []string{"a b", "c"}, []string{"echo", "xa by", "xcy", "c", "z"}},
 		{Syntax{Packing: Repeated}, []string{"echo"}, []string{"a", "b"}, []string{"echo", "a", "b"}},
 		{Syntax{Packing: Repeated}, []string{"echo", "{}", "x{}"}, nil, []string{"echo", "x"}},
-		{Syntax{Stdin: true}, []string{"cat", "{}", "{1}", "-{#}"}, nil, []string{"cat", "-7"}},
+		{Syntax{Stdin: true}, []string{"cat", "{}", "{1}", "-{#}"}, nil, []string{"cat", "", "", "-7"}},
 		{Syntax{Rules: rules(t, "% uc")}, []string{"echo", "%", "{##}"}, []string{"$(a)"}, []string{"echo", "$(A)", "9"}},
 	} {
 		tmpl, err := tt.syntax.Argv(tt.words)

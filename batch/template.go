@@ -169,7 +169,7 @@ func (t *Template) Expand(values []string, at Numbers) (Command, error) {
 	}
 	e := expansion{t: t, values: values, at: at, only: -1}
 	if t.syntax.Stdin {
-		e.values = nil
+		e.values = stdinValues
 	}
 	if !t.argv {
 		if err := e.add(t.segments[0]); err != nil {
@@ -187,11 +187,14 @@ func (t *Template) Expand(values []string, at Numbers) (Command, error) {
 	return Command{Text: quoteAll(argv), Argv: argv}, nil
 }
 
+// stdinValues are those of a job that reads its input: one that is empty, as in GNU parallel.
+var stdinValues = []string{""}
+
 // line is an argument vector as one text, which may be empty.
 func (t *Template) line(values []string, at Numbers) (string, error) {
 	e := expansion{t: t, values: values, at: at, only: -1}
 	if t.syntax.Stdin {
-		e.values = nil
+		e.values = stdinValues
 	}
 	argv, err := e.arguments()
 	return strings.Join(argv, " "), err

@@ -58,7 +58,13 @@ func Blocks(r io.Reader, o BlockOptions) iter.Seq2[*Block, error] {
 		if err == nil {
 			err = c.readHeader()
 		}
+		if err == nil && c.total > 0 && !c.cut(yield) { // what came with the header need not wait
+			return
+		}
 		for err == nil {
+			if err = c.fill(); err != nil {
+				break
+			}
 			if !c.cut(yield) {
 				return
 			}
@@ -68,7 +74,6 @@ func Blocks(r io.Reader, o BlockOptions) iter.Seq2[*Block, error] {
 				}
 				return
 			}
-			err = c.fill()
 		}
 		yield(nil, err)
 	}
@@ -110,10 +115,7 @@ func newCutter(r io.Reader, o BlockOptions) (c *cutter, err error) {
 
 // readHeader takes the header off the stream. A stream that ends in it has none.
 func (c *cutter) readHeader() error {
-	if c.o.Header == 0 {
-		return c.fill()
-	}
-	for !c.eof {
+	for c.o.Header > 0 && !c.eof {
 		if err := c.fill(); err != nil {
 			return err
 		}
@@ -140,6 +142,9 @@ func lineEnd(buf []byte, n int) int {
 
 // fill reads on: up to a full block, or, if records are counted, what there is.
 func (c *cutter) fill() error {
+	if c.eof {
+		return nil
+	}
 	rest := len(c.buf) - c.pos
 	want := c.size - rest%c.size
 	if free := cap(c.buf) - len(c.buf); c.total > 0 && free >= 4096 {

@@ -53,6 +53,7 @@ func TestBlocks(t *testing.T) {
 		{"size too small", "a\nb\nc", BlockOptions{Size: 1}, []string{"a\n", "b\n", "c"}},
 		{"header", header, BlockOptions{Header: 1, Records: 2}, []string{"h\ni\n1\n", "h\n2\n3\n", "h\n4\n"}},
 		{"header of two lines", header, BlockOptions{Header: 2, Size: 3}, []string{"h\ni\n1\n", "h\ni\n2\n", "h\ni\n3\n", "h\ni\n4\n"}},
+		{"header, small blocks", "h\n1\n2\n3\n4\n", BlockOptions{Header: 1, Size: 3}, []string{"h\n1\n", "h\n2\n", "h\n3\n", "h\n4\n"}},
 		{"header alone", "h\n", BlockOptions{Header: 1}, nil},
 		{"start", fasta, BlockOptions{Borders: start(">"), Size: 5}, []string{">a\n1\n", ">b\n2\n", ">c\n3\n"}},
 		{"start, too small", fasta, BlockOptions{Borders: start(">"), Size: 1}, []string{">a\n1\n", ">b\n2\n", ">c\n3\n"}},
