@@ -141,7 +141,7 @@ func (f *inputFlags) define(p *page) {
 func (f *inputFlags) splits() bool { return f.pipe || f.pipePart }
 
 // check finds flags that can't be meant together.
-func (f *inputFlags) check() error {
+func (f *inputFlags) check(tty bool) error {
 	fills := 0
 	for _, set := range []bool{f.repeat, f.multiple, f.xargs} {
 		if set {
@@ -167,6 +167,7 @@ func (f *inputFlags) check() error {
 		{f.splits() && (f.link || f.trim != "" || f.noEmpty), "--pipe and --pipe-part pass blocks on as they are: leave --link, --trim and -r away"},
 		{f.pipe && len(f.argFiles) > 0, "--pipe reads standard input: write < FILE, or use --pipe-part -a FILE"},
 		{f.pipe && strings.HasPrefix(f.block, "-"), "--block " + f.block + ": the size of standard input is not known, so that it can't be cut into so many parts: use a size, or --pipe-part -a FILE"},
+		{f.splits() && tty, "--tty gives jobs the terminal as their standard input, --pipe and --pipe-part blocks: use one of them"},
 		{f.splits() && f.count.given && f.count.n == 0, "-N 0: a block has at least one record"},
 		{f.pipePart && (f.count.given || f.lines.given), "--pipe-part reads files only where they are cut, and can't count: use --block, --recstart and --recend, or --pipe for -N and -L"},
 		{f.pipePart && f.removeRecSep, "--pipe-part passes parts of the files on as they are: leave --rrs away, or use --pipe"},
@@ -237,9 +238,6 @@ func (f *runFlags) input(args []string, o *batch.Options) (iter.Seq2[batch.Job, 
 			return nil, err
 		}
 		return jobs, f.parseTag(batch.Syntax{}, o)
-	}
-	if err := f.check(); err != nil {
-		return nil, err
 	}
 	command, sources, err := input.Separators{Values: f.argSep, Files: f.fileSep}.Split(args)
 	if err != nil {
@@ -371,8 +369,6 @@ func (f *runFlags) splitJobs(sources []input.Source, o *batch.Options) (iter.Seq
 	switch {
 	case len(f.command) == 0:
 		return nil, errors.New("--pipe and --pipe-part need a command that reads its standard input")
-	case f.tty:
-		return nil, errors.New("--tty gives jobs the terminal as their standard input, --pipe and --pipe-part blocks: use one of them")
 	case f.pipePart && len(files) == 0:
 		return nil, errors.New("--pipe-part cuts files: name one with -a FILE, or use --pipe for standard input")
 	}

@@ -158,6 +158,9 @@ func (f *runFlags) defineLog(p *page) {
 // run does the work.
 func (f *runFlags) run(args []string) error {
 	takePipeSignal()
+	if err := f.check(f.tty); err != nil {
+		return err
+	}
 	o, err := f.options()
 	if err != nil {
 		return err
