@@ -21,6 +21,7 @@ import (
 const (
 	machineEvery = 100 * time.Millisecond // the load, and memory for MemSuspend and MemKill
 	swapEvery    = time.Second
+	diskEvery    = time.Second
 )
 
 // machine is what is known of the machine. Guarded by Batch.mu.
@@ -31,7 +32,10 @@ type machine struct {
 	loadAt     time.Time
 	in, out    int64 // pages swapped until swapAt
 	swapAt     time.Time
-	swaps      bool // both increased before that
+	swaps      bool                     // both increased before that
+	disks      map[string]time.Duration // how long each was at work until disksAt
+	disksAt    time.Time
+	busy       bool // one was for too long before that
 	relievedAt time.Time
 }
 
@@ -43,7 +47,7 @@ func (b *Batch) lacks(t *task, now time.Time) Wait {
 		return WaitDelay
 	case !b.fits(t, now):
 		return WaitMemory
-	case b.o.NoSwap && b.swapping(now), b.o.Load > 0 && b.loaded(now):
+	case b.o.NoSwap && b.swapping(now), b.o.Load > 0 && b.loaded(now), b.o.DiskBusy > 0 && b.disksBusy(now):
 		return WaitLoad
 	case b.o.Limit != "" && !b.limit.permits():
 		return WaitLimit
@@ -143,6 +147,28 @@ func (b *Batch) swapping(now time.Time) bool {
 	m.swaps = m.swapAt.IsZero() || in > m.in && out > m.out
 	m.in, m.out, m.swapAt = in, out, now
 	return m.swaps
+}
+
+// disksBusy reports whether a disk had too much to do in the last second. It takes a second until
+// it is known for the first time. Called with mu held.
+func (b *Batch) disksBusy(now time.Time) bool {
+	m := &b.machine
+	since := now.Sub(m.disksAt)
+	if since < diskEvery {
+		return m.busy
+	}
+	disks, err := b.o.disks()
+	if err != nil {
+		return false
+	}
+	m.busy = m.disksAt.IsZero()
+	for name, worked := range disks {
+		if was, ok := m.disks[name]; ok && float64(worked-was) > b.o.DiskBusy*float64(since) {
+			m.busy = true
+		}
+	}
+	m.disks, m.disksAt = disks, now
+	return m.busy
 }
 
 // machineFreed lets tasks begin that the machine had no room for, one after the other, once

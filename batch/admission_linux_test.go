@@ -108,8 +108,8 @@ func TestLimit(t *testing.T) {
 // Code 2 ends the youngest job, which is run again when the command allows it.
 func TestLimitEnds(t *testing.T) {
 	dir := t.TempDir()
-	// Both run; then, asked for the third, it says 2 once.
-	limit := "test -e DIR/2 || exit 0; test -e DIR/said || { touch DIR/said; exit 2; }; exit 0"
+	// Asked for the third time, for job 3, it says 2 once job 2 runs.
+	limit := "echo x >> DIR/calls; test $(wc -l < DIR/calls) -eq 3 || exit 0; until test -e DIR/2; do sleep 0.01; done; exit 2"
 	jobs := commands(
 		strings.ReplaceAll("until test -e DIR/again; do sleep 0.01; done", "DIR", dir),
 		strings.ReplaceAll("test ! -e DIR/2 || { touch DIR/again; exit 0; }; touch DIR/2; echo never; exec sleep 1000", "DIR", dir),

@@ -119,6 +119,9 @@ type Options struct {
 	Load float64
 	// NoSwap: no job is started while the machine both reads from its swap space and writes to it.
 	NoSwap bool
+	// DiskBusy: no job is started while the busiest disk was at work for more than this part of the
+	// last second, 0 to 1. 0: it does not matter.
+	DiskBusy float64
 	// Limit is a command for the shell that is run before each start. Exit code 0: start the job;
 	// 2: start none, and end the youngest running one, to be run again later; any other: start none.
 	// After a refusal it is run again, after 0.1 s at first and every second later. What it writes
@@ -208,6 +211,7 @@ type Options struct {
 	available func() (int64, error)
 	load      func() (int, error)
 	swapped   func() (in, out int64, err error)
+	disks     func() (map[string]time.Duration, error)
 }
 
 // Resume says what happens to jobs that the job log already knows.
@@ -453,7 +457,7 @@ func (o Options) withDefaults() Options {
 		o.available = cgroup.MemoryAvailable
 	}
 	if o.load == nil {
-		o.load, o.swapped = cgroup.Load, cgroup.Swapped
+		o.load, o.swapped, o.disks = cgroup.Load, cgroup.Swapped, cgroup.DiskTimes
 	}
 	if _, ok := o.Policy.(*sched.Backfill); ok {
 		o.setRoom()
@@ -486,8 +490,8 @@ func (o *Options) validate() error {
 		return fmt.Errorf("batch: %d slots: use at least 1, or 0 for one per CPU", o.Slots)
 	case o.Timeout < 0 || o.CPU < 0 || o.Memory < 0 || o.Delay < 0 || o.RetryDelay < 0:
 		return errors.New("batch: a limit or delay is negative: use 0 for none")
-	case o.Degree < 0 || o.MemFree < 0 || o.MemKill < 0 || o.MemSuspend < 0 || o.Load < 0:
-		return errors.New("batch: Degree, MemFree, MemKill, MemSuspend and Load can't be negative")
+	case o.Degree < 0 || o.MemFree < 0 || o.MemKill < 0 || o.MemSuspend < 0 || o.Load < 0 || o.DiskBusy < 0:
+		return errors.New("batch: Degree, MemFree, MemKill, MemSuspend, Load and DiskBusy can't be negative")
 	case o.Timeout > 0 && o.TimeoutPercent != 0:
 		return errors.New("batch: Timeout and TimeoutPercent bound the same: use one of them")
 	case o.TimeoutPercent < 0:

@@ -136,8 +136,8 @@ func (absent) Key() string                  { return "" }
 
 // A job that is killed, or that leaves a process behind which has its input, holds up nobody.
 func TestFeedEndsWithTheJob(t *testing.T) {
-	big := &given{s: strings.Repeat("x", 1<<20)}
-	got, sum, err := run(t, Options{Slots: 2, Timeout: 100 * time.Millisecond}, jobsOf(fed("exec sleep 1000", big), fed("(exec 1>&- 2>&-; exec setsid sleep 1000) & exit 0", big)))
+	big := func() Input { return &given{s: strings.Repeat("x", 1<<20)} }
+	got, sum, err := run(t, Options{Slots: 2, Timeout: 100 * time.Millisecond}, jobsOf(fed("exec sleep 1000", big()), fed("(exec 1>&- 2>&-; exec setsid sleep 1000) & exit 0", big())))
 	if err != nil || sum.Done != 2 {
 		t.Errorf("%v %+v %v", got, sum, err)
 	}

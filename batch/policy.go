@@ -423,7 +423,7 @@ func (b *Batch) begins() {
 
 // needsWatcher reports whether the watcher must run.
 func (o *Options) needsWatcher() bool {
-	return o.Degree > o.Slots || o.MemFree+o.MemSuspend+o.MemKill > 0 || o.Load > 0 || o.NoSwap || o.Limit != ""
+	return o.Degree > o.Slots || o.MemFree+o.MemSuspend+o.MemKill > 0 || o.Load+o.DiskBusy > 0 || o.NoSwap || o.Limit != ""
 }
 
 // SetSlots changes how many jobs run at once, Options.Slots. If they are fewer, those that run go

@@ -16,12 +16,13 @@ import (
 
 // policyFlags are the flags about scheduling as they were given.
 type policyFlags struct {
-	policy, priority, noPreempt, memFree string
-	degree                               int
-	slice, patience                      duration
-	reserve                              bool
-	known                                atomic.Int64 // jobs of which earlier runs tell
-	delayed                              bool         // with --delay
+	policy, priority, noPreempt string
+	degree                      int
+	slice, patience             duration
+	reserve                     bool
+	known                       atomic.Int64 // jobs of which earlier runs tell
+	delayed                     bool         // with --delay
+	packs                       bool         // with --weight, --cpus or --mem-need
 
 	rank  *batch.Template // --priority
 	fixed *regexp.Regexp  // --no-preempt
@@ -45,19 +46,15 @@ func (f *policyFlags) define(p *page) {
 	s.value(&f.patience, "patience", "DURATION", "after so long a wait sjf, lpt and srpt take a job whatever its length: for an input that never ends")
 	s.boolean(&f.reserve, "reserve", "mlfq keeps one place for the oldest job (from -j8 on)")
 	s.optional(&f.noPreempt, "no-preempt", "^", "REGEX", "never pause jobs (whose command matches)")
-	s.string(&f.memFree, "memfree", "", "SIZE", "start a job only if so much memory stays free (a twentieth)")
 }
 
 // asked reports whether jobs are scheduled by more than the order of the input.
-func (f *policyFlags) asked() bool { return f.policy != "" || f.degree > 0 || f.priority != "" }
+func (f *policyFlags) asked() bool {
+	return f.policy != "" || f.degree > 0 || f.priority != "" || f.packs
+}
 
 // set turns the flags into options of the batch.
 func (f *policyFlags) set(o *batch.Options, tty bool) (err error) {
-	if f.memFree != "" {
-		if o.MemFree, err = batch.ParseSize(f.memFree); err != nil {
-			return fmt.Errorf("--memfree: %w", err)
-		}
-	}
 	if f.noPreempt != "" {
 		if f.fixed, err = regexp.Compile(f.noPreempt); err != nil {
 			return fmt.Errorf("--no-preempt=%s: %w: give a regular expression that the commands match, or none for all", f.noPreempt, err)
@@ -86,7 +83,7 @@ func (f *policyFlags) set(o *batch.Options, tty bool) (err error) {
 	case !f.asked():
 		return nil
 	case tty:
-		return errors.New("--tty gives the terminal to one job at a time, in the order of the input: leave --policy, --degree and --priority away")
+		return errors.New("--tty gives the terminal to one job at a time, in the order of the input: leave --policy, --degree, --priority and --weight, --cpus or --mem-need away")
 	}
 	if o.Policy, err = f.newPolicy(); err != nil {
 		return err
@@ -99,7 +96,7 @@ func (f *policyFlags) set(o *batch.Options, tty bool) (err error) {
 	if o.Degree == 0 {
 		o.Degree = min(o.Slots+extraProcesses, batch.Unlimited)
 	}
-	if total, err := batch.TotalMemory(); f.memFree == "" && err == nil {
+	if total, err := batch.TotalMemory(); o.MemFree == 0 && err == nil {
 		o.MemFree = total / freePart
 	}
 	return nil
@@ -107,7 +104,7 @@ func (f *policyFlags) set(o *batch.Options, tty bool) (err error) {
 
 // setPriority reads --priority: the number of a column, or replacement strings.
 func (f *policyFlags) setPriority() error {
-	if f.policy != "" && f.policy != "priority" {
+	if f.policy != "" && f.policy != "priority" && f.policy != "backfill" {
 		return fmt.Errorf("--priority orders by a number, --policy %s by something else: use one of them", f.policy)
 	}
 	text := f.rankText()
@@ -134,6 +131,10 @@ func (f *policyFlags) rankText() string {
 func (f *policyFlags) newPolicy() (sched.Policy, error) {
 	name := f.policy
 	switch {
+	case f.packs && (name == "" || name == "backfill"):
+		name = "backfill"
+	case f.packs:
+		return nil, fmt.Errorf("--weight, --cpus and --mem-need need the order of the input, or --priority: leave --policy %s away", name)
 	case name == "" && f.priority != "":
 		name = "priority"
 	case name == "":
@@ -216,6 +217,11 @@ func (f *runFlags) mark(j *batch.Job, seq int) error {
 			return fmt.Errorf("job %d: --priority %s: %q is no whole number", seq, f.priority, text)
 		}
 	}
+	if f.differ() {
+		if err := f.demandFlags.mark(j, seq); err != nil {
+			return err
+		}
+	}
 	if f.fixed != nil {
 		cmd := j.Command
 		if j.Template != nil {
@@ -231,6 +237,9 @@ func (f *runFlags) mark(j *batch.Job, seq int) error {
 // was stopped has run those first that the policy likes, and one that was held, or whose starts
 // were delayed, has waited for something else.
 func (f *policyFlags) bought(sum batch.Summary, p sched.Policy, slots int, held bool) string {
+	if _, packs := p.(*sched.Backfill); packs {
+		return "" // the simulation knows no weights
+	}
 	if p == nil || len(sum.Outcomes) == 0 || sum.NotRun > 0 || sum.Halted || held || f.delayed {
 		return ""
 	}

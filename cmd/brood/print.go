@@ -31,7 +31,7 @@ func (p *printer) deliver(r *batch.Result) error {
 	p.recorder.add(r)
 	p.tracer.delivered(r)
 	p.progress.clear()
-	if r.Err != nil && r.Reason == batch.NotStarted {
+	if r.Err != nil && (r.Reason == batch.NotStarted || r.Reason == batch.Skipped) {
 		say("job %d: %v", r.Seq, r.Err)
 	}
 	if p.flags.tty && r.Signal == syscall.SIGINT {

@@ -199,6 +199,9 @@ func verdictLine(s batch.Summary) string {
 	if s.Skipped > 0 {
 		fmt.Fprintf(&w, ", %d done before", s.Skipped)
 	}
+	if s.Evicted > 0 {
+		fmt.Fprintf(&w, ", %d times one ended to make room", s.Evicted)
+	}
 	if s.NotRun > 0 {
 		fmt.Fprintf(&w, ", %d not run", s.NotRun)
 	}

@@ -25,7 +25,8 @@ type runFlags struct {
 	inputFlags
 	// control
 	jobs, memory, halt, workDir, termSeq string
-	timeout, cpu, delay, retryDelay      duration
+	timeout                              timeLimit
+	cpu, delay, retryDelay               duration
 	nice, retries                        int
 	env                                  []string
 	tty, dryRun, verbose                 bool
@@ -34,6 +35,9 @@ type runFlags struct {
 	tagString, results                           string
 	// progress
 	bar, progress, eta bool
+	startFlags
+	demandFlags
+	jobsFile *jobsFile // of -j FILE
 	// scheduling
 	policyFlags
 	// schedule
@@ -96,8 +100,10 @@ func (f *runFlags) define(cmd *cobra.Command) *page {
 		"[flags] [command [argument ...]] [::: values ... | :::: files ...]")
 	f.inputFlags.define(p)
 	f.defineControl(p)
+	f.startFlags.define(p)
 	f.defineOutput(p)
 	f.defineLog(p)
+	f.demandFlags.define(p)
 	f.policyFlags.define(p)
 	p.sections = append(p.sections, &section{text: runNotes})
 	p.alias("lb", "line-buffer", "linebuffer")
@@ -109,18 +115,20 @@ func (f *runFlags) define(cmd *cobra.Command) *page {
 
 func (f *runFlags) defineControl(p *page) {
 	s := p.section("Control", "")
-	s.string(&f.jobs, "jobs,j", "", "N", "jobs at once: N, N% of the CPUs, +N, -N, 0 for all (100%)")
-	s.value(&f.timeout, "timeout", "DURATION", "end a job after 30, 30s, 1m30s, 2h (time paused is free)")
+	s.string(&f.jobs, "jobs,j", "", "N", "jobs at once: N, N% of the CPUs, +N, -N, 0 for all (100%), or a file that says it and may change")
+	s.string(&f.jobs, "max-procs,P", "", "N", "the same")
+	s.value(&f.timeout, "timeout", "DURATION", "end a job after 30, 30s, 1m30s, 2h (time paused is free), or N% of the median of those that ended well")
 	s.value(&f.cpu, "cpu", "DURATION", "end a job that has used so much CPU time")
 	s.string(&f.memory, "mem", "", "SIZE", "end a job whose processes need more memory: 500M, 2G")
 	s.number(&f.nice, "nice", 0, "N", "lower the priority of jobs, 1 to 19")
 	s.value(&f.delay, "delay", "DURATION", "least time between two starts")
 	s.number(&f.retries, "retries", 1, "N", "try a job up to N times")
 	s.value(&f.retryDelay, "retry-delay", "D", "pause before the second try, doubled for each further (100ms)")
-	s.string(&f.halt, "halt", "never", "WHEN,WHY=N", "now or soon, at the Nth fail, success or done (never)")
+	s.string(&f.halt, "halt", "never", "WHEN,WHY=N", "now or soon, at the Nth fail, success or done, or at N% of all jobs (never)")
 	s.string(&f.workDir, "wd", "", "DIR", "working directory of jobs")
 	s.list(&f.env, "env", "NAME=VALUE", "set a variable for jobs (NAME alone: it must be set)")
 	s.string(&f.termSeq, "term-seq", "", "SEQ", "how jobs are ended (TERM,200,TERM,100,TERM,50,KILL)")
+	s.boolean(&f.shuffle, "shuf", "in random order (the whole input is read first)")
 	s.boolean(&f.tty, "tty", "give the terminal to one job at a time")
 	s.boolean(&f.dryRun, "dry-run", "print the commands, run nothing")
 	s.boolean(&f.verbose, "verbose,v", "print each command before its output")
@@ -169,6 +177,11 @@ func (f *runFlags) run(args []string) error {
 	if err != nil {
 		return err
 	}
+	if f.shuffle || o.Halt.Percent > 0 {
+		if jobs, o.Total, err = gather(jobs, f.shuffle); err != nil {
+			return err
+		}
+	}
 	if f.dryRun {
 		return f.printCommands(jobs, o)
 	}
@@ -198,7 +211,9 @@ func (f *runFlags) run(args []string) error {
 	out.progress = newProgress(f, b, o.Slots)
 	sig := handleSignals(b, out.progress)
 	out.interrupted = sig.interrupted
+	stopFollowing := f.jobsFile.follow(b)
 	sum, err := b.Each(context.Background(), jobs, out.deliver)
+	stopFollowing()
 	sig.stop()
 	historyErr := out.recorder.end()
 	out.progress.end(sum, f.bought(sum, o.Policy, o.Slots, sig.suspended()))
@@ -298,8 +313,8 @@ func (f *runFlags) failedJobs(args []string) (iter.Seq2[batch.Job, error], error
 	if f.jobLog == "" {
 		return nil, errors.New("--retry-failed takes the commands from the job log: say which with --joblog FILE")
 	}
-	if f.rank != nil {
-		return nil, errors.New("--retry-failed takes whole commands from the job log, without columns: leave --priority away")
+	if f.rank != nil || f.differ() {
+		return nil, errWhole
 	}
 	if len(args) > 0 {
 		return nil, fmt.Errorf("--retry-failed takes the commands from the job log: leave %q away, or use --resume-failed", args[0])
@@ -310,10 +325,10 @@ func (f *runFlags) failedJobs(args []string) (iter.Seq2[batch.Job, error], error
 // options turns the flags into options of the batch.
 func (f *runFlags) options() (o batch.Options, err error) {
 	o = batch.Options{
-		Timeout: f.timeout.Duration, CPU: f.cpu.Duration, Delay: f.delay.Duration, RetryDelay: f.retryDelay.Duration,
+		Timeout: f.timeout.Duration, TimeoutPercent: f.timeout.percent, CPU: f.cpu.Duration, Delay: f.delay.Duration, RetryDelay: f.retryDelay.Duration,
 		Nice: f.nice, Tries: f.retries, KeepOrder: f.keepOrder, JobLog: f.jobLog,
 	}
-	for _, set := range []func(*batch.Options) error{f.setPool, f.setPolicy, f.setPlace, f.setOutput, f.setResume} {
+	for _, set := range []func(*batch.Options) error{f.setPool, f.startFlags.set, f.setPolicy, f.setPlace, f.setOutput, f.setResume} {
 		if err := set(&o); err != nil {
 			return o, err
 		}
@@ -329,11 +344,13 @@ func (f *runFlags) setPool(o *batch.Options) (err error) {
 		return fmt.Errorf("--tty gives the terminal to one job at a time: leave -j %s away", jobs)
 	case f.tty:
 		jobs = "1"
+	case jobs == "" && f.cpus != "":
+		jobs = "0" // the CPUs bound them
 	case jobs == "":
 		jobs = "100%"
 	}
-	if o.Slots, err = batch.ParseJobs(jobs, batch.CPUs()); err != nil {
-		return fmt.Errorf("-j: %w", err)
+	if o.Slots, f.jobsFile, err = parseSlots(jobs); err != nil {
+		return err
 	}
 	if f.memory != "" {
 		if o.Memory, err = batch.ParseSize(f.memory); err != nil {
@@ -361,7 +378,13 @@ func (f *runFlags) setPool(o *batch.Options) (err error) {
 }
 
 // setPolicy reads the flags about scheduling.
-func (f *runFlags) setPolicy(o *batch.Options) error { return f.policyFlags.set(o, f.tty) }
+func (f *runFlags) setPolicy(o *batch.Options) error {
+	f.packs = f.weighs()
+	if err := f.demandFlags.parse(); err != nil {
+		return err
+	}
+	return f.policyFlags.set(o, f.tty)
+}
 
 // setPlace reads the flags about where jobs run.
 func (f *runFlags) setPlace(o *batch.Options) error {

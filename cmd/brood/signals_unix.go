@@ -19,6 +19,10 @@ import (
 const (
 	usr1 = syscall.SIGUSR1
 	usr2 = syscall.SIGUSR2
+
+	// SIGRTMIN+1 and +2, as shells number them: one job more at once, and one fewer.
+	moreJobs  = syscall.Signal(35)
+	fewerJobs = syscall.Signal(36)
 )
 
 // signals turns signals into requests to the batch.
@@ -44,7 +48,7 @@ func takePipeSignal() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) 
 // handleSignals begins to listen.
 func handleSignals(b *batch.Batch, p *progress) *signals {
 	s := &signals{b: b, p: p, ch: make(chan os.Signal, 16), quit: make(chan struct{})}
-	signal.Notify(s.ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGTSTP)
+	signal.Notify(s.ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGTSTP, moreJobs, fewerJobs)
 	if !signal.Ignored(syscall.SIGHUP) { // nohup
 		signal.Notify(s.ch, syscall.SIGHUP)
 	}
@@ -100,6 +104,9 @@ func (s *signals) handle(sig os.Signal) {
 		s.list()
 	case syscall.SIGTSTP:
 		s.suspend()
+	case moreJobs, fewerJobs:
+		s.p.clear()
+		moreSlots(s.b, 1-2*int(sig.(syscall.Signal)-moreJobs))
 	}
 }
 
@@ -174,6 +181,9 @@ var waitWords = map[batch.Wait]string{
 	batch.WaitCPU:     "a CPU",
 	batch.WaitPolicy:  "an earlier one",
 	batch.WaitMemory:  "memory",
+	batch.WaitLoad:    "the machine to have less to do",
+	batch.WaitLimit:   "--limit",
+	batch.WaitJobs:    "the jobs that it runs after",
 	batch.WaitDelay:   "its time, after --delay",
 	batch.WaitBackOff: "its next try",
 	batch.WaitHalt:    "nothing: no more jobs are started",

@@ -5,6 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
+	"time"
 )
 
 // Load is how many processes and threads of the machine run or want to run at this moment, or
@@ -45,4 +48,31 @@ func swapped(root string) (in, out int64, err error) {
 	in, _ = field(string(b), "pswpin") // no such line: a kernel without swap
 	out, _ = field(string(b), "pswpout")
 	return in, out, nil
+}
+
+// DiskTimes is how long each disk of the machine has been at work since it was started, by its
+// name. The errors are those of Load.
+func DiskTimes() (map[string]time.Duration, error) {
+	if runtime.GOOS != "linux" {
+		return nil, errPlatform
+	}
+	return diskTimes("/")
+}
+
+func diskTimes(root string) (map[string]time.Duration, error) {
+	b, err := os.ReadFile(filepath.Join(root, "proc/diskstats"))
+	if err != nil {
+		return nil, fmt.Errorf("cgroup: what the machine's disks do: %w", err)
+	}
+	disks := make(map[string]time.Duration)
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if len(f) < 13 {
+			continue
+		}
+		if ms, err := strconv.ParseInt(f[12], 10, 64); err == nil {
+			disks[f[2]] = time.Duration(ms) * time.Millisecond
+		}
+	}
+	return disks, nil
 }
