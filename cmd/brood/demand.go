@@ -64,7 +64,7 @@ type perJob struct {
 func parsePerJob(text string) (v perJob, err error) {
 	v = perJob{given: text != "", text: text}
 	if strings.Contains(text, "{") {
-		v.t, err = batch.ParseArgv([]string{text})
+		v.t, err = batch.ParseArgv([]string{"value", text}) // a program's name must not be empty
 	}
 	return v, err
 }
@@ -78,7 +78,7 @@ func (v *perJob) of(j *batch.Job, seq int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return strings.TrimSpace(cmd.Argv[0]), nil
+	return strings.TrimSpace(cmd.Argv[1]), nil
 }
 
 // mark fills in what a job takes and after which others it runs.
