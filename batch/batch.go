@@ -33,8 +33,11 @@ import (
 type Job struct {
 	// Template is expanded with Values when the job starts; nil: Command runs.
 	Template *Template
-	// Values are the job's input, one for each input source.
+	// Values are the job's input, one for each input source; of several rows of the input,
+	// those of one row after the other.
 	Values []string
+	// Total is the number of all jobs, for {##} in templates; 0: not known.
+	Total int
 	// Command is what runs without a Template. Of its two forms Argv is used if
 	// it is not empty.
 	Command Command

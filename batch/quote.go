@@ -51,21 +51,36 @@ var reserved = map[string]bool{
 }
 
 // appendQuoted appends v so that it arrives literally in the given context.
-func appendQuoted(b *strings.Builder, ctx quoting, v string) {
+func appendQuoted(b []byte, ctx quoting, v string) []byte {
 	switch ctx {
 	case inDouble:
 		for i := range len(v) {
 			switch v[i] {
 			case '$', '`', '"', '\\':
-				b.WriteByte('\\')
+				b = append(b, '\\')
 			}
-			b.WriteByte(v[i])
+			b = append(b, v[i])
 		}
+		return b
 	case inSingle:
-		b.WriteString(strings.ReplaceAll(v, "'", `'\''`))
+		return appendSingle(b, v)
 	case raw, inArithmetic:
-		b.WriteString(v)
-	default:
-		b.WriteString(quote(v))
+		return append(b, v...)
 	}
+	if isBare(v) {
+		return append(b, v...)
+	}
+	return append(appendSingle(append(b, '\''), v), '\'')
+}
+
+// appendSingle appends v for a place between single quotes.
+func appendSingle(b []byte, v string) []byte {
+	for i := range len(v) {
+		if v[i] == '\'' {
+			b = append(b, `'\''`...)
+		} else {
+			b = append(b, v[i])
+		}
+	}
+	return b
 }

@@ -54,18 +54,16 @@ func (b *Batch) runJob(s Slot, n int, t *task, out *outputs) {
 // expand makes the command and the tag of a task for slot n.
 func (b *Batch) expand(t *task, n int, r *Result) (cmd Command, err error) {
 	cmd = t.job.Command
+	at := Numbers{Seq: t.seq, Slot: n, Total: t.job.Total}
 	if t.job.Template != nil {
-		cmd, err = t.job.Template.Expand(t.job.Values, t.seq, n)
+		cmd, err = t.job.Template.Expand(t.job.Values, at)
 	}
 	r.Command = cmd.Text
 	if r.Command == "" && len(cmd.Argv) > 0 {
 		r.Command = quoteAll(cmd.Argv)
 	}
 	if err == nil && b.o.Tag != nil {
-		var tag Command
-		tag, err = b.o.Tag.Expand(t.job.Values, t.seq, n)
-		r.Tag = strings.Join(tag.Argv, " ")
-		if err != nil {
+		if r.Tag, err = b.o.Tag.line(t.job.Values, at); err != nil {
 			err = fmt.Errorf("the tag %q: %w", strings.Join(b.o.Tag.words, " "), err)
 		}
 	}

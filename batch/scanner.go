@@ -10,12 +10,14 @@ import (
 // certain makes it unsure, and a replacement string after that is refused: a
 // value in the wrong quotes is a command that somebody else wrote.
 type scanner struct {
+	g      *grammar
 	text   string
 	pos    int
 	from   int // of the literal text not yet in segs
 	segs   []segment
 	open   []byte // what is open: '"', '(' (of $( and of subshells)
 	unsure string // why the context is not known any more
+	words  words
 }
 
 var (
@@ -25,20 +27,28 @@ var (
 )
 
 // parseShell cuts shell text into literal text and replacement strings.
-func parseShell(text string) ([]segment, error) {
-	s := &scanner{text: text}
+func (g *grammar) parseShell(text string) ([]segment, error) {
+	s := &scanner{g: g, text: text, words: words{open: []word{{}}}}
 	for s.pos < len(s.text) {
 		if err := s.step(); err != nil {
 			return nil, err
 		}
 	}
 	if s.from < len(text) {
-		s.segs = append(s.segs, segment{text: text[s.from:]})
+		s.segs = append(s.segs, segment{text: text[s.from:], pos: s.from})
 	}
 	if len(s.open) > 0 && s.unsure == "" && hasPlaceholder(s.segs) {
 		return nil, errTail
 	}
-	return s.segs, nil
+	if g.syn.Packing != Repeated {
+		return s.segs, nil
+	}
+	for len(s.words.open) > 0 {
+		if err := s.words.close(len(text)); err != nil {
+			return nil, err
+		}
+	}
+	return s.words.group(s.segs), nil
 }
 
 // top is the innermost thing that is open, 0 for none.
@@ -61,12 +71,16 @@ func (s *scanner) rest() string { return s.text[s.pos:] }
 
 // step reads one element at the current position.
 func (s *scanner) step() error {
+	if seg, n, err := s.g.match(s.rest()); err != nil || n > 0 {
+		if err != nil {
+			return err
+		}
+		return s.take(seg, n, s.quoting())
+	}
 	c := s.text[s.pos]
 	switch {
-	case c == '{':
-		return s.brace()
 	case c == '\\':
-		if _, _, ok := parsePlaceholder(s.text[min(s.pos+1, len(s.text)):]); ok {
+		if _, n, err := s.g.match(s.text[min(s.pos+1, len(s.text)):]); err != nil || n > 0 {
 			return errBackslash
 		}
 		s.pos = min(s.pos+2, len(s.text))
@@ -93,15 +107,24 @@ func (s *scanner) pop() { s.open = s.open[:len(s.open)-1] }
 
 // bareChar reads a character outside of all quotes.
 func (s *scanner) bareChar(c byte) error {
+	if strings.IndexByte(boundaries, c) >= 0 {
+		if err := s.words.end(s.pos); err != nil {
+			return err
+		}
+	}
 	switch {
 	case c == '\'':
 		s.pos++
 		return s.until("'", inSingle)
 	case c == '(':
 		s.open = append(s.open, '(')
+		s.words.begin(s.pos + 1)
 	case c == ')':
 		if s.top() == '(' {
 			s.pop()
+			if err := s.words.close(s.pos); err != nil {
+				return err
+			}
 		}
 	case c == '#' && s.atWordStart():
 		end := strings.IndexByte(s.rest(), '\n')
@@ -111,7 +134,7 @@ func (s *scanner) bareChar(c byte) error {
 		return s.skip(end, "in a comment: it ends the command for the value's next line")
 	case strings.HasPrefix(s.rest(), "<<<"):
 		s.pos += 3
-		return nil
+		return s.words.end(s.pos - 1)
 	case strings.HasPrefix(s.rest(), "<<"):
 		s.unsure = "after a here-document: use a file or a pipe (printf '%s\\n' {} | command)"
 	case len(s.open) > 0 && strings.HasPrefix(s.rest(), "case") && s.atWordStart():
@@ -130,7 +153,7 @@ func (s *scanner) atWordStart() bool {
 func (s *scanner) skip(n int, why string) error {
 	end := s.pos + n
 	for ; s.pos < end; s.pos++ {
-		if _, _, ok := parsePlaceholder(s.rest()); ok {
+		if _, n, err := s.g.match(s.rest()); err != nil || n > 0 {
 			return errors.New("a replacement string stands " + why)
 		}
 	}
@@ -144,7 +167,10 @@ func (s *scanner) until(end string, ctx quoting) error {
 			s.pos += len(end)
 			return nil
 		}
-		if seg, n, ok := parsePlaceholder(s.rest()); ok {
+		if seg, n, err := s.g.match(s.rest()); err != nil || n > 0 {
+			if err != nil {
+				return err
+			}
 			if err := s.take(seg, n, ctx); err != nil {
 				return err
 			}
@@ -153,16 +179,6 @@ func (s *scanner) until(end string, ctx quoting) error {
 		s.pos++
 	}
 	return errTail
-}
-
-// brace reads a replacement string, or a brace that is none.
-func (s *scanner) brace() error {
-	seg, n, ok := parsePlaceholder(s.rest())
-	if !ok {
-		s.pos++
-		return nil
-	}
-	return s.take(seg, n, s.quoting())
 }
 
 // take ends the literal text and adds a replacement string of n bytes.
@@ -176,18 +192,33 @@ func (s *scanner) take(seg segment, n int, ctx quoting) error {
 	case ctx == alone && name && strings.HasSuffix(before, "$"):
 		return errDollar
 	case ctx == alone:
+		seg.lone = atEnd(before, false) && atEnd(after, true)
 		seg.quote = name || strings.HasPrefix(after, ">") || strings.HasPrefix(after, "<")
 	case ctx == inDouble:
 		seg.split = name
 	}
-	seg.ctx = ctx
+	seg.ctx, seg.pos = ctx, s.pos
+	s.words.take(&seg)
 	if s.pos > s.from {
-		s.segs = append(s.segs, segment{text: s.text[s.from:s.pos]})
+		s.segs = append(s.segs, segment{text: s.text[s.from:s.pos], pos: s.from})
 	}
 	s.segs = append(s.segs, seg)
 	s.pos += n
 	s.from = s.pos
 	return nil
+}
+
+// atEnd reports whether text ends in a blank, or begins with one, or is empty: a word beside
+// it may be left out, and what is left is read as before.
+func atEnd(text string, beginning bool) bool {
+	if text == "" {
+		return true
+	}
+	c := text[len(text)-1]
+	if beginning {
+		c = text[0]
+	}
+	return c == ' ' || c == '\t' || c == '\n'
 }
 
 // endsInVariable reports whether text ends in $ or $name, which the value's first
@@ -221,6 +252,7 @@ func (s *scanner) dollar() error {
 	case strings.HasPrefix(rest, "$("):
 		s.open = append(s.open, '(')
 		s.pos += 2
+		s.words.begin(s.pos)
 	case strings.HasPrefix(rest, "${"):
 		return s.parameter()
 	case strings.HasPrefix(rest, "$'") && s.top() != '"':
@@ -252,7 +284,7 @@ func (s *scanner) parameter() error {
 		case '}':
 			if depth--; depth == 0 {
 				inside := s.text[s.pos+2 : i]
-				if seg, _, ok := parsePlaceholder("{" + inside + "}"); ok && seg.n == 0 && seg.what != seqNumber {
+				if seg, n, _ := s.g.match("{" + inside + "}"); n == len(inside)+2 && seg.n == 0 && (seg.what == value || seg.what == slotNumber) {
 					return errDollar // ${#} and ${1} are the shell's, ${} and ${.} nobody's
 				}
 				s.pos++ // past the dollar sign: the name's own braces are no replacement string

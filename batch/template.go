@@ -3,7 +3,7 @@ package batch
 import (
 	"errors"
 	"fmt"
-	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -21,9 +21,11 @@ type Command struct {
 //	{}  {.}  {/}  {//}  {/.}    the input: whole, without its extension, its base
 //	                            name, its directory, base name without extension
 //	{3} {3.} {3/} {3//} {3/.}   the same of the third value; {-1} is the last
-//	{#}  {%}                    the job's number; its slot's
+//	{1:text}                    the value, or the text if it is empty or not there
+//	{#}  {%}  {##}              the job's number; its slot's; the number of all jobs
+//	{= STEPS =}  {=1 STEPS =}   a value changed by the steps of ParseRule
 //
-// With several values {} is all of them, with a blank in between. It is added
+// Syntax adds others. With several values {} is all of them, with a blank in between. It is added
 // as a last word if there is no replacement string. A template without words,
 // or of {} alone, stands for a whole command in the value.
 //
@@ -37,6 +39,7 @@ type Template struct {
 	argv     bool
 	whole    bool        // the value is the command
 	segments [][]segment // of each word of argv; of the one text
+	syntax   Syntax
 }
 
 // quoting is where in a shell command a value stands.
@@ -52,13 +55,19 @@ const (
 
 // segment is literal text, or a replacement string if what is set.
 type segment struct {
-	text  string
-	what  kind
-	op    string // "", ".", "/", "//", "/."
-	n     int    // which value, from 1 or, negative, from the end; 0: all
-	ctx   quoting
-	quote bool // bare characters are not enough: its neighbours would take it up
-	split bool // in double quotes: close and open them first
+	text     string
+	what     kind
+	label    string              // how it is written, for errors
+	change   func(string) string // what becomes of a value; nil: nothing
+	n        int                 // which value, from 1 or, negative, from the end; 0: all
+	fallback bool                // preset stands for a value that is not there or empty
+	preset   string
+	ctx      quoting
+	quote    bool      // bare characters are not enough: its neighbours would take it up
+	split    bool      // in double quotes: close and open them first
+	lone     bool      // a word by itself, which may be left out
+	pos      int       // in the text
+	inner    []segment // of a repeated word
 }
 
 type kind uint8
@@ -68,83 +77,36 @@ const (
 	value
 	seqNumber
 	slotNumber
+	totalNumber
+	repeated // a word that is there once for each value
 )
 
-var placeholder = regexp.MustCompile(`^\{(?:(#)|(%)|(-?[1-9][0-9]*)?(\.|//|/\.|/)?)\}`)
-
-// parsePlaceholder reads a replacement string at the start of s.
-func parsePlaceholder(s string) (seg segment, length int, ok bool) {
-	if len(s) < 2 || s[0] != '{' {
-		return seg, 0, false
-	}
-	m := placeholder.FindStringSubmatch(s)
-	if m == nil {
-		return seg, 0, false
-	}
-	seg = segment{what: value, op: m[4]}
-	switch {
-	case m[1] != "":
-		seg.what = seqNumber
-	case m[2] != "":
-		seg.what = slotNumber
-	case m[3] != "":
-		n, err := strconv.Atoi(m[3])
-		if err != nil {
-			return seg, 0, false
-		}
-		seg.n = n
-	}
-	return seg, len(m[0]), true
-}
+// ofAll reports whether a segment stands for all values.
+func (s *segment) ofAll() bool { return s.what == value && s.n == 0 }
 
 // ParseTemplate reads a command for a shell: its words joined by blanks.
-func ParseTemplate(words []string) (*Template, error) {
-	t := &Template{words: words}
-	text := strings.Join(words, " ")
-	if text == "" || text == "{}" {
-		t.whole = true
-		return t, nil
-	}
-	segs, err := parseShell(text)
-	if err == nil && !hasPlaceholder(segs) {
-		segs, err = parseShell(text + " {}")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("the command %q: %w", text, err)
-	}
-	t.segments = [][]segment{segs}
-	return t, nil
-}
+func ParseTemplate(words []string) (*Template, error) { return Syntax{}.Template(words) }
 
 // ParseArgv reads a command that is started without a shell: each word is one
 // argument, and a word that is {} alone becomes one for each value.
-func ParseArgv(words []string) (*Template, error) {
-	t := &Template{words: words, argv: true}
-	found := false
-	for _, w := range words {
-		segs := parseRaw(w)
-		found = found || hasPlaceholder(segs)
-		t.segments = append(t.segments, segs)
-	}
-	if !found {
-		t.segments = append(t.segments, parseRaw("{}"))
-	}
-	return t, nil
-}
+func ParseArgv(words []string) (*Template, error) { return Syntax{}.Argv(words) }
 
 // parseRaw finds the replacement strings in text that no shell reads.
-func parseRaw(text string) (segs []segment) {
+func (g *grammar) parseRaw(text string) (segs []segment, err error) {
 	from := 0
 	for i := 0; i < len(text); {
-		seg, n, ok := parsePlaceholder(text[i:])
-		if !ok {
+		seg, n, err := g.match(text[i:])
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
 			i++
 			continue
 		}
 		if i > from {
 			segs = append(segs, segment{text: text[from:i]})
 		}
-		seg.ctx = raw
+		seg.ctx, seg.lone = raw, true
 		segs = append(segs, seg)
 		i += n
 		from = i
@@ -152,7 +114,7 @@ func parseRaw(text string) (segs []segment) {
 	if from < len(text) {
 		segs = append(segs, segment{text: text[from:]})
 	}
-	return segs
+	return segs, nil
 }
 
 func hasPlaceholder(segs []segment) bool {
@@ -168,6 +130,7 @@ func hasPlaceholder(segs []segment) bool {
 // list of words.
 func (t *Template) String() string {
 	var b strings.Builder
+	b.WriteString(t.syntax.key())
 	if t.argv {
 		b.WriteString("argv:")
 	}
@@ -177,8 +140,25 @@ func (t *Template) String() string {
 	return b.String()
 }
 
-// Expand puts in the values. seq and slot stand for {#} and {%}.
-func (t *Template) Expand(values []string, seq, slot int) (Command, error) {
+// NeedsTotal reports whether the number of all jobs stands in the template, {##}.
+func (t *Template) NeedsTotal() bool {
+	return slices.ContainsFunc(t.segments, func(segs []segment) bool { return has(segs, totalNumber) })
+}
+
+// has reports whether there is a segment of a kind, in repeated words as well.
+func has(segs []segment, what kind) bool {
+	return slices.ContainsFunc(segs, func(s segment) bool { return s.what == what || has(s.inner, what) })
+}
+
+// Numbers are what {#}, {%} and {##} stand for.
+type Numbers struct {
+	// Seq is the job's number in the input, from 1; Slot is the place where it runs, from 1;
+	// Total is the number of all jobs.
+	Seq, Slot, Total int
+}
+
+// Expand puts in the values and the numbers.
+func (t *Template) Expand(values []string, at Numbers) (Command, error) {
 	for i, v := range values {
 		if strings.IndexByte(v, 0) >= 0 {
 			return Command{}, fmt.Errorf("value %d holds a NUL byte, which no argument can: is the input separated by -0?", i+1)
@@ -187,26 +167,19 @@ func (t *Template) Expand(values []string, seq, slot int) (Command, error) {
 	if t.whole {
 		return Command{Text: strings.Join(values, " ")}, nil
 	}
-	e := expansion{values: values, seq: seq, slot: slot}
+	e := expansion{t: t, values: values, at: at, only: -1}
+	if t.syntax.Stdin {
+		e.values = stdinValues
+	}
 	if !t.argv {
 		if err := e.add(t.segments[0]); err != nil {
 			return Command{}, err
 		}
-		return Command{Text: e.b.String()}, nil
+		return Command{Text: string(e.b)}, nil
 	}
-	var argv []string
-	for _, segs := range t.segments {
-		if len(segs) == 1 && segs[0].what == value && segs[0].n == 0 {
-			for _, v := range values {
-				argv = append(argv, transform(v, segs[0].op))
-			}
-			continue
-		}
-		e.b.Reset()
-		if err := e.add(segs); err != nil {
-			return Command{}, err
-		}
-		argv = append(argv, e.b.String())
+	argv, err := e.arguments()
+	if err != nil {
+		return Command{}, err
 	}
 	if len(argv) == 0 || argv[0] == "" {
 		return Command{}, errors.New("the command is empty")
@@ -214,56 +187,180 @@ func (t *Template) Expand(values []string, seq, slot int) (Command, error) {
 	return Command{Text: quoteAll(argv), Argv: argv}, nil
 }
 
+// stdinValues are those of a job that reads its input: one that is empty, as in GNU parallel.
+var stdinValues = []string{""}
+
+// line is an argument vector as one text, which may be empty.
+func (t *Template) line(values []string, at Numbers) (string, error) {
+	e := expansion{t: t, values: values, at: at, only: -1}
+	if t.syntax.Stdin {
+		e.values = stdinValues
+	}
+	argv, err := e.arguments()
+	return strings.Join(argv, " "), err
+}
+
+// arguments is the whole argument vector.
+func (e *expansion) arguments() (argv []string, err error) {
+	for _, segs := range e.t.segments {
+		words, err := e.words(segs)
+		if err != nil {
+			return nil, err
+		}
+		argv = append(argv, words...)
+	}
+	return argv, nil
+}
+
+// words is the arguments that one word of an argument vector becomes.
+func (e *expansion) words(segs []segment) ([]string, error) {
+	all := slices.ContainsFunc(segs, func(s segment) bool { return s.ofAll() })
+	n := 1
+	if all && (len(segs) == 1 || e.t.syntax.Packing == Repeated) {
+		if n = len(e.values); n == 0 && len(segs) > 1 {
+			n = 1 // the rest of the word is there
+		}
+	}
+	var argv []string
+	for i := range n {
+		e.b, e.only = e.b[:0], -1
+		if all && n > 1 {
+			e.only = i
+		}
+		if err := e.add(segs); err != nil {
+			return nil, err
+		}
+		if len(segs) == 1 && len(e.b) == 0 && e.missing(&segs[0]) {
+			continue
+		}
+		argv = append(argv, string(e.b))
+	}
+	return argv, nil
+}
+
+// missing reports whether a segment names a value that is not there.
+func (e *expansion) missing(s *segment) bool {
+	return s.what == value && s.n != 0 && !s.fallback && e.index(s) < 0
+}
+
 // expansion builds one command.
 type expansion struct {
-	b         strings.Builder
-	values    []string
-	seq, slot int
+	t      *Template
+	b      []byte
+	values []string
+	at     Numbers
+	only   int // the value that {} stands for in a repeated word; -1: all of them
 }
 
 func (e *expansion) add(segs []segment) error {
 	for i := range segs {
 		s := &segs[i]
+		var err error
 		switch s.what {
 		case literal:
-			e.b.WriteString(s.text)
-			continue
+			e.b = append(e.b, s.text...)
 		case seqNumber:
-			e.put(s, strconv.Itoa(e.seq))
-			continue
+			e.put(s, strconv.Itoa(e.at.Seq))
 		case slotNumber:
-			e.put(s, strconv.Itoa(e.slot))
-			continue
+			e.put(s, strconv.Itoa(e.at.Slot))
+		case totalNumber:
+			e.put(s, strconv.Itoa(e.at.Total))
+		case repeated:
+			err = e.repeat(s)
+		default:
+			err = e.addValues(s)
 		}
-		if err := e.addValues(s); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// repeat adds a word for each value; without any it is there once, without one.
+func (e *expansion) repeat(s *segment) error {
+	if len(e.values) == 0 {
+		return e.add(s.inner)
+	}
+	for i := range e.values {
+		if i > 0 {
+			e.b = append(e.b, ' ')
+		}
+		e.only = i
+		if err := e.add(s.inner); err != nil {
+			return err
+		}
+	}
+	e.only = -1
+	return nil
+}
+
+// index is the place of the value that a segment names, -1 if it is not there.
+func (e *expansion) index(s *segment) int {
+	i := s.n - 1
+	if s.n < 0 {
+		i = len(e.values) + s.n
+	}
+	if i >= len(e.values) {
+		return -1
+	}
+	return max(i, -1)
+}
+
 // addValues adds the value or values that a replacement string stands for.
 func (e *expansion) addValues(s *segment) error {
 	from, to := 0, len(e.values)
-	if s.n != 0 {
-		from = s.n - 1
-		if s.n < 0 {
-			from = len(e.values) + s.n
-		}
-		if from < 0 || from >= len(e.values) {
-			return fmt.Errorf("{%d%s}: there is no such value, this input has %d: add a source, or split the input into columns", s.n, s.op, len(e.values))
+	switch {
+	case s.n != 0:
+		if from = e.index(s); from < 0 {
+			return e.addMissing(s)
 		}
 		to = from + 1
+	case e.only >= 0:
+		from, to = e.only, e.only+1
 	}
 	for i := from; i < to; i++ {
 		if i > from {
-			e.b.WriteByte(' ')
+			e.b = append(e.b, ' ')
 		}
-		v := transform(e.values[i], s.op)
-		if s.ctx == inArithmetic && !isNumber(v) {
-			return fmt.Errorf("the value %q stands in $((…)), where only a number is safe", v)
+		if err := e.addValue(s, e.values[i]); err != nil {
+			return err
 		}
-		e.put(s, v)
+	}
+	return nil
+}
+
+// addValue adds one value, changed as the segment says.
+func (e *expansion) addValue(s *segment, v string) error {
+	if s.change != nil {
+		v = s.change(v)
+	}
+	if s.fallback && v == "" {
+		v = s.preset
+	}
+	if s.ctx == inArithmetic && !isNumber(v) {
+		return fmt.Errorf("the value %q stands in $((…)), where only a number is safe", v)
+	}
+	if strings.IndexByte(v, 0) >= 0 {
+		return fmt.Errorf("%s makes a NUL byte, which no argument can hold", s.label)
+	}
+	e.put(s, v)
+	return nil
+}
+
+// addMissing adds what stands for a value that is not there. An empty word in quotes keeps
+// the text on both sides apart as the template was read; only a word by itself can
+// be nothing.
+func (e *expansion) addMissing(s *segment) error {
+	switch {
+	case s.fallback:
+		return e.addValue(s, "")
+	case e.t.syntax.Packing == OneRow && !e.t.syntax.Stdin:
+		return fmt.Errorf("%s: there is no such value, this input has %d: add a source, or split the input into columns", s.label, len(e.values))
+	case s.ctx == inArithmetic:
+		e.b = append(e.b, '0')
+	case !s.lone:
+		e.put(s, "")
 	}
 	return nil
 }
@@ -271,13 +368,15 @@ func (e *expansion) addValues(s *segment) error {
 // put adds one value for its context.
 func (e *expansion) put(s *segment, v string) {
 	if s.split {
-		e.b.WriteString(`""`)
+		e.b = append(e.b, '"', '"')
 	}
 	if s.quote && isBare(v) {
-		e.b.WriteString("'" + v + "'")
+		e.b = append(e.b, '\'')
+		e.b = append(e.b, v...)
+		e.b = append(e.b, '\'')
 		return
 	}
-	appendQuoted(&e.b, s.ctx, v)
+	e.b = appendQuoted(e.b, s.ctx, v)
 }
 
 func isNumber(v string) bool {
@@ -290,21 +389,8 @@ func isNumber(v string) bool {
 	return v != ""
 }
 
-// transform does what stands after the number in a replacement string, as GNU
-// parallel does.
-func transform(v, op string) string {
-	switch op {
-	case ".":
-		return trimExt(v)
-	case "/":
-		return v[strings.LastIndexByte(v, '/')+1:]
-	case "/.":
-		return trimExt(v[strings.LastIndexByte(v, '/')+1:])
-	case "//":
-		return dirname(v)
-	}
-	return v
-}
+// baseName is what stands behind the last slash.
+func baseName(v string) string { return v[strings.LastIndexByte(v, '/')+1:] }
 
 // trimExt removes the last dot of the base name and what follows it, as GNU
 // parallel does; but the names . and .. have no extension.

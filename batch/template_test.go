@@ -62,7 +62,7 @@ func TestExpand(t *testing.T) {
 			t.Errorf("%s: %v", tt.words, err)
 			continue
 		}
-		got, err := tmpl.Expand(tt.values, 7, 2)
+		got, err := tmpl.Expand(tt.values, Numbers{Seq: 7, Slot: 2, Total: 9})
 		if err != nil || got.Text != tt.want || got.Argv != nil {
 			t.Errorf("%s with %q: got %q, %v, want %q", tt.words, tt.values, got.Text, err, tt.want)
 		}
@@ -84,7 +84,7 @@ func TestExpandArgv(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := tmpl.Expand(tt.values, 7, 2)
+		got, err := tmpl.Expand(tt.values, Numbers{Seq: 7, Slot: 2, Total: 9})
 		if err != nil || !reflect.DeepEqual(got.Argv, tt.want) {
 			t.Errorf("%q with %q: got %q, %v", tt.words, tt.values, got.Argv, err)
 		}
@@ -126,7 +126,7 @@ func TestTemplateErrors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := tmpl.Expand(tt.values, 1, 1); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if got, err := tmpl.Expand(tt.values, Numbers{1, 1, 1}); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %q, %v, want %q", tt.text, got.Text, err, tt.want)
 		}
 	}
@@ -224,7 +224,7 @@ func TestQuotingInEveryContext(t *testing.T) {
 			var script strings.Builder
 			var want bytes.Buffer
 			for _, v := range nasty {
-				cmd, err := tmpl.Expand([]string{v}, 1, 1)
+				cmd, err := tmpl.Expand([]string{v}, Numbers{1, 1, 1})
 				if err != nil {
 					t.Errorf("%s with %q: %v", c, v, err)
 					continue
@@ -262,7 +262,7 @@ func FuzzQuoting(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cmd, err := tmpl.Expand([]string{v}, 1, 1)
+		cmd, err := tmpl.Expand([]string{v}, Numbers{1, 1, 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -280,7 +280,8 @@ func FuzzTemplate(f *testing.F) {
 		f.Add(c)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		segs, err := parseShell(text)
+		g, _ := Syntax{}.grammar()
+		segs, err := g.parseShell(text)
 		if err != nil {
 			return
 		}
@@ -369,7 +370,7 @@ func BenchmarkExpand(b *testing.B) {
 	values := []string{"some/file name.txt"}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := tmpl.Expand(values, 1, 1); err != nil {
+		if _, err := tmpl.Expand(values, Numbers{1, 1, 1}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -3,6 +3,8 @@ package main
 // replacementStrings are what a template can hold, in the page of brood run.
 const replacementStrings = `  {} the input   {.} without extension   {/} base name   {//} directory   {/.} both
   {1} {2.} {-1/} the same of one source or column   {#} job number   {%} slot
+  {1:text} text if there is none   {##} number of all jobs (reads all of the input first)
+  {= STEPS =} {=1 STEPS =} changed by s/RE2/text/gi, tr/a-z/A-Z/d, uc, lc; with ; between
 `
 
 // runNotes end the page of brood run: its examples work when they are pasted.

@@ -107,10 +107,7 @@ func (f *policyFlags) setPriority() error {
 	if f.policy != "" && f.policy != "priority" && f.policy != "backfill" {
 		return fmt.Errorf("--priority orders by a number, --policy %s by something else: use one of them", f.policy)
 	}
-	text := f.priority
-	if n, err := strconv.Atoi(text); err == nil && n != 0 {
-		text = "{" + text + "}"
-	}
+	text := f.rankText()
 	if !strings.Contains(text, "{") {
 		return fmt.Errorf("--priority %s: say where a job's number is: a column as in --priority 2, or a replacement string as in --priority {2}", f.priority)
 	}
@@ -120,6 +117,14 @@ func (f *policyFlags) setPriority() error {
 	}
 	f.rank = t
 	return nil
+}
+
+// rankText is --priority as a template.
+func (f *policyFlags) rankText() string {
+	if n, err := strconv.Atoi(f.priority); err == nil && n != 0 {
+		return "{" + f.priority + "}"
+	}
+	return f.priority
 }
 
 // newPolicy makes the policy.
@@ -203,7 +208,7 @@ func (f *runFlags) mark(j *batch.Job, seq int) error {
 		j.Expect = batch.Expectation{Wall: e.Wall, CPU: e.CPU, Memory: e.Memory}
 	}
 	if f.rank != nil {
-		cmd, err := f.rank.Expand(j.Values, seq, 1)
+		cmd, err := f.rank.Expand(j.Values, batch.Numbers{Seq: seq, Slot: 1})
 		if err != nil {
 			return fmt.Errorf("job %d: --priority: %w", seq, err)
 		}
@@ -220,7 +225,7 @@ func (f *runFlags) mark(j *batch.Job, seq int) error {
 	if f.fixed != nil {
 		cmd := j.Command
 		if j.Template != nil {
-			cmd, _ = j.Template.Expand(j.Values, seq, 1) // what is wrong is said when it runs
+			cmd, _ = j.Template.Expand(j.Values, batch.Numbers{Seq: seq, Slot: 1}) // what is wrong is said when it runs
 		}
 		j.NoPause = f.fixed.MatchString(cmp.Or(cmd.Text, strings.Join(cmd.Argv, " ")))
 	}

@@ -17,13 +17,15 @@ import (
 type results struct {
 	dir  string
 	seen map[uint64]int // hashes of the directories used so far
+
+	names []string // of the columns, if they have any
 }
 
-func newResults(dir string) (*results, error) {
+func newResults(dir string, names []string) (*results, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("--results %s: %w: name a directory; it is made if there is none", dir, cause(err))
 	}
-	return &results{dir: dir, seen: make(map[uint64]int)}, nil
+	return &results{dir: dir, seen: make(map[uint64]int), names: names}, nil
 }
 
 // save writes one job's files.
@@ -58,12 +60,29 @@ func (s *results) write(dir string, r *batch.Result) error {
 	return os.WriteFile(filepath.Join(dir, "result.json"), append(b, '\n'), 0o666)
 }
 
-// place is the directory of a job: its values in turn. A second job with the
-// same values gets a directory of its own.
+// longestPath is how long the part of a path can be that is made of values: the rest of what a
+// system takes, 4096 bytes or less, is for where the results are.
+const longestPath = 1000
+
+// place is the directory of a job: its values in turn, by their numbers or names. Values that make
+// too long a path end in a hash of all. A second job with the same values gets a directory
+// of its own.
 func (s *results) place(r *batch.Result) string {
 	parts := []string{s.dir}
+	length := 0
 	for i, v := range r.Values {
-		parts = append(parts, strconv.Itoa(i+1), component(v))
+		name := strconv.Itoa(i + 1)
+		if i < len(s.names) && s.names[i] != "" {
+			name = component(s.names[i])
+		}
+		value := component(v)
+		if length += len(name) + len(value) + 2; length > longestPath {
+			h := fnv.New64a()
+			fmt.Fprintf(h, "%q", r.Values)
+			parts = append(parts, fmt.Sprintf(`\%x`, h.Sum64()))
+			break
+		}
+		parts = append(parts, name, value)
 	}
 	if len(r.Values) == 0 {
 		parts = append(parts, "1", component(r.Command))

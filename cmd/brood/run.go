@@ -15,20 +15,14 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
 	"github.com/brood-go/brood/batch"
 	"github.com/brood-go/brood/internal/history"
-	"github.com/brood-go/brood/internal/input"
 )
 
 // runFlags are the flags of brood run as they were given.
 type runFlags struct {
-	// input
-	argFiles          []string
-	null              bool
-	delimiter, colSep string
-	noShell           bool
+	inputFlags
 	// control
 	jobs, memory, halt, workDir, termSeq string
 	timeout                              timeLimit
@@ -54,9 +48,6 @@ type runFlags struct {
 	// scheduling
 	noHistory bool
 	history   *history.History // of openHistory
-
-	template *batch.Template // of all jobs, nil with --retry-failed
-	command  []string        // its words
 }
 
 // runCommand is brood run.
@@ -107,7 +98,7 @@ func (f *runFlags) define(cmd *cobra.Command) *page {
 	fl.SetInterspersed(false) // what follows the command belongs to it
 	p := newPage("brood run", "Run a command once for each input, several at a time, in supervised processes.", fl,
 		"[flags] [command [argument ...]] [::: values ... | :::: files ...]")
-	f.defineInput(p)
+	f.inputFlags.define(p)
 	f.defineControl(p)
 	f.startFlags.define(p)
 	f.defineOutput(p)
@@ -120,20 +111,6 @@ func (f *runFlags) define(cmd *cobra.Command) *page {
 	p.alias("wd", "workdir")
 	p.alias("mem", "memory")
 	return p
-}
-
-func (f *runFlags) defineInput(p *page) {
-	s := p.section("Input", "(without any: lines of standard input; without a command: each is a command)")
-	s.term("::: A B C", "values; several ::: give every combination")
-	s.term(":::+ X Y Z", "values that go in pairs with those of the source before")
-	s.term(":::: FILE", "lines of a file (- is standard input)")
-	s.list(&f.argFiles, "arg-file,a", "FILE", "the same as a flag")
-	s.boolean(&f.null, "null,0", "inputs end with a NUL byte, as of find -print0")
-	s.string(&f.delimiter, "delimiter,d", "", "STRING", `inputs end with STRING (\n, \t, \0, \x1f are known)`)
-	s.string(&f.colSep, "colsep,C", "", "REGEXP", "split each line into columns {1} {2} ...")
-	s.boolean(&f.noShell, "no-shell", "start the program itself: no shell, one word one argument")
-
-	p.section("Replacement strings,", "quoted safely for the shell ({} is added if there is none)").text = replacementStrings
 }
 
 func (f *runFlags) defineControl(p *page) {
@@ -189,11 +166,14 @@ func (f *runFlags) defineLog(p *page) {
 // run does the work.
 func (f *runFlags) run(args []string) error {
 	takePipeSignal()
+	if err := f.check(f.tty); err != nil {
+		return err
+	}
 	o, err := f.options()
 	if err != nil {
 		return err
 	}
-	jobs, err := f.input(args)
+	jobs, err := f.input(args, &o)
 	if err != nil {
 		return err
 	}
@@ -211,7 +191,7 @@ func (f *runFlags) run(args []string) error {
 	}
 	out := &printer{flags: f, json: f.jsonOut}
 	if f.results != "" {
-		if out.results, err = newResults(f.results); err != nil {
+		if out.results, err = newResults(f.results, f.names); err != nil {
 			return err
 		}
 	}
@@ -310,43 +290,6 @@ func count(n int, noun string) string {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
-}
-
-// input makes the jobs from what follows the flags.
-func (f *runFlags) input(args []string) (iter.Seq2[batch.Job, error], error) {
-	if f.retryFailed {
-		return f.failedJobs(args)
-	}
-	command, sources, err := input.Split(args)
-	if err != nil {
-		return nil, err
-	}
-	files := make([]input.Source, 0, len(f.argFiles)+len(sources))
-	for _, name := range f.argFiles {
-		files = append(files, input.FileSource(name))
-	}
-	sources = append(files, sources...)
-	if len(sources) == 0 && term.IsTerminal(int(os.Stdin.Fd())) {
-		say("inputs are read from the terminal, one a line, up to Ctrl-D; give them after ::: or name a file after :::: instead")
-	}
-	var tmpl *batch.Template
-	if f.noShell {
-		tmpl, err = batch.ParseArgv(command)
-	} else {
-		tmpl, err = batch.ParseTemplate(command)
-	}
-	if err != nil {
-		return nil, err
-	}
-	f.template, f.command = tmpl, command
-	rows := input.Rows(sources, input.Options{Stdin: os.Stdin, Null: f.null, Delimiter: f.delimiter, ColSep: f.colSep})
-	return func(yield func(batch.Job, error) bool) {
-		for values, err := range rows {
-			if !yield(batch.Job{Template: tmpl, Values: values}, err) {
-				return
-			}
-		}
-	}, nil
 }
 
 // marked adds what a policy is told of each job.
@@ -500,17 +443,6 @@ func (f *runFlags) setOutput(o *batch.Options) error {
 		o.Keep = f.results != ""
 	case ungroup:
 		o.Output = batch.Through
-	}
-	tag := f.tagString
-	if f.tag {
-		tag = "{}"
-	}
-	if tag != "" {
-		t, err := batch.ParseArgv([]string{tag})
-		if err != nil {
-			return fmt.Errorf("--tagstring: %w", err)
-		}
-		o.Tag = t
 	}
 	return nil
 }

@@ -15,13 +15,13 @@ const BlockSize = 1 << 20
 
 // BlockOptions says how a stream is cut into blocks, each for one job.
 type BlockOptions struct {
-	Separators
+	Borders
 	// Size is about how large a block is, in bytes; 0 is BlockSize. If a record is larger
 	// the size grows, by three tenths at a time, and stays so.
 	Size int64
 	// Records is how many records a block has instead; 0: as many as fit.
 	Records int
-	// Lines is how many lines make a record; 0: what Separators say.
+	// Lines is how many lines make a record; 0: what Borders say.
 	Lines int
 	// Header is how many lines stand in front of each block.
 	Header int
@@ -58,7 +58,13 @@ func Blocks(r io.Reader, o BlockOptions) iter.Seq2[*Block, error] {
 		if err == nil {
 			err = c.readHeader()
 		}
+		if err == nil && c.total > 0 && !c.cut(yield) { // what came with the header need not wait
+			return
+		}
 		for err == nil {
+			if err = c.fill(); err != nil {
+				break
+			}
 			if !c.cut(yield) {
 				return
 			}
@@ -68,7 +74,6 @@ func Blocks(r io.Reader, o BlockOptions) iter.Seq2[*Block, error] {
 				}
 				return
 			}
-			err = c.fill()
 		}
 		yield(nil, err)
 	}
@@ -99,7 +104,7 @@ func newCutter(r io.Reader, o BlockOptions) (c *cutter, err error) {
 	if c.size == 0 {
 		c.size = BlockSize
 	}
-	if c.borders, err = newBorders(o.Separators); err != nil {
+	if c.borders, err = newBorders(o.Borders); err != nil {
 		return nil, err
 	}
 	if c.borders.anywhere && o.Records > 0 {
@@ -110,10 +115,7 @@ func newCutter(r io.Reader, o BlockOptions) (c *cutter, err error) {
 
 // readHeader takes the header off the stream. A stream that ends in it has none.
 func (c *cutter) readHeader() error {
-	if c.o.Header == 0 {
-		return c.fill()
-	}
-	for !c.eof {
+	for c.o.Header > 0 && !c.eof {
 		if err := c.fill(); err != nil {
 			return err
 		}
@@ -140,6 +142,9 @@ func lineEnd(buf []byte, n int) int {
 
 // fill reads on: up to a full block, or, if records are counted, what there is.
 func (c *cutter) fill() error {
+	if c.eof {
+		return nil
+	}
 	rest := len(c.buf) - c.pos
 	want := c.size - rest%c.size
 	if free := cap(c.buf) - len(c.buf); c.total > 0 && free >= 4096 {

@@ -13,9 +13,9 @@ import (
 	"testing/iotest"
 )
 
-func start(s string) Separators { return Separators{Start: s, StartGiven: true} }
-func end(s string) Separators   { return Separators{End: s, EndGiven: true} }
-func expression(s Separators) Separators {
+func start(s string) Borders { return Borders{Start: s, StartGiven: true} }
+func end(s string) Borders   { return Borders{End: s, EndGiven: true} }
+func expression(s Borders) Borders {
 	s.Regexp = true
 	return s
 }
@@ -53,24 +53,25 @@ func TestBlocks(t *testing.T) {
 		{"size too small", "a\nb\nc", BlockOptions{Size: 1}, []string{"a\n", "b\n", "c"}},
 		{"header", header, BlockOptions{Header: 1, Records: 2}, []string{"h\ni\n1\n", "h\n2\n3\n", "h\n4\n"}},
 		{"header of two lines", header, BlockOptions{Header: 2, Size: 3}, []string{"h\ni\n1\n", "h\ni\n2\n", "h\ni\n3\n", "h\ni\n4\n"}},
+		{"header, small blocks", "h\n1\n2\n3\n4\n", BlockOptions{Header: 1, Size: 3}, []string{"h\n1\n", "h\n2\n", "h\n3\n", "h\n4\n"}},
 		{"header alone", "h\n", BlockOptions{Header: 1}, nil},
-		{"start", fasta, BlockOptions{Separators: start(">"), Size: 5}, []string{">a\n1\n", ">b\n2\n", ">c\n3\n"}},
-		{"start, too small", fasta, BlockOptions{Separators: start(">"), Size: 1}, []string{">a\n1\n", ">b\n2\n", ">c\n3\n"}},
-		{"start, records", fasta, BlockOptions{Separators: start(">"), Records: 2}, []string{">a\n1\n>b\n2\n", ">c\n3\n"}},
-		{"start, stripped", fasta, BlockOptions{Separators: start(">"), Records: 1, Strip: true}, []string{"a\n1\n", "b\n2\n", "c\n3\n"}},
-		{"before the first start", "junk\n" + fasta, BlockOptions{Separators: start(">"), Records: 1}, []string{"junk\n", ">a\n1\n", ">b\n2\n", ">c\n3\n"}},
-		{"both", fasta, BlockOptions{Separators: Separators{`>`, `\n`, true, true, false}, Records: 1}, []string{">a\n1\n", ">b\n2\n", ">c\n3\n"}},
-		{"both, stripped", fasta, BlockOptions{Separators: Separators{`>`, `\n`, true, true, false}, Records: 1, Strip: true}, []string{"a\n1", "b\n2", "c\n3"}},
-		{"anywhere", fasta, BlockOptions{Separators: end(""), Size: 3}, []string{">a\n", "1\n>", "b\n2", "\n>c", "\n3\n"}},
-		{"end", dashes, BlockOptions{Separators: end("--"), Records: 1}, []string{"a--", "b--", "c--", "d"}},
-		{"end, stripped", dashes, BlockOptions{Separators: end("--"), Records: 1, Strip: true}, []string{"a", "b", "c", "d"}},
-		{"end, size", dashes, BlockOptions{Separators: end("--"), Size: 4, Strip: true}, []string{"a", "b", "c", "d"}},
-		{"expression", dashes, BlockOptions{Separators: expression(end("-+")), Records: 1}, []string{"a--", "b--", "c--", "d"}},
-		{"expression, size", dashes, BlockOptions{Separators: expression(end("-+")), Size: 4}, []string{"a--", "b--", "c--", "d"}},
-		{"expression, stripped", dashes, BlockOptions{Separators: expression(end("-+")), Size: 100, Strip: true}, []string{"abcd"}},
-		{"expression at the start", dashes, BlockOptions{Separators: expression(start("[a-z]-")), Records: 1}, []string{"a--", "b--", "c--d"}},
-		{"expression at lines", "a\nb\nc\n", BlockOptions{Separators: expression(end("^b")), Records: 1}, []string{"a\nb", "\nc\n"}},
-		{"escapes", "a\tb\tc\n", BlockOptions{Separators: end(`\t`), Records: 1}, []string{"a\t", "b\t", "c\n"}},
+		{"start", fasta, BlockOptions{Borders: start(">"), Size: 5}, []string{">a\n1\n", ">b\n2\n", ">c\n3\n"}},
+		{"start, too small", fasta, BlockOptions{Borders: start(">"), Size: 1}, []string{">a\n1\n", ">b\n2\n", ">c\n3\n"}},
+		{"start, records", fasta, BlockOptions{Borders: start(">"), Records: 2}, []string{">a\n1\n>b\n2\n", ">c\n3\n"}},
+		{"start, stripped", fasta, BlockOptions{Borders: start(">"), Records: 1, Strip: true}, []string{"a\n1\n", "b\n2\n", "c\n3\n"}},
+		{"before the first start", "junk\n" + fasta, BlockOptions{Borders: start(">"), Records: 1}, []string{"junk\n", ">a\n1\n", ">b\n2\n", ">c\n3\n"}},
+		{"both", fasta, BlockOptions{Borders: Borders{`>`, `\n`, true, true, false}, Records: 1}, []string{">a\n1\n", ">b\n2\n", ">c\n3\n"}},
+		{"both, stripped", fasta, BlockOptions{Borders: Borders{`>`, `\n`, true, true, false}, Records: 1, Strip: true}, []string{"a\n1", "b\n2", "c\n3"}},
+		{"anywhere", fasta, BlockOptions{Borders: end(""), Size: 3}, []string{">a\n", "1\n>", "b\n2", "\n>c", "\n3\n"}},
+		{"end", dashes, BlockOptions{Borders: end("--"), Records: 1}, []string{"a--", "b--", "c--", "d"}},
+		{"end, stripped", dashes, BlockOptions{Borders: end("--"), Records: 1, Strip: true}, []string{"a", "b", "c", "d"}},
+		{"end, size", dashes, BlockOptions{Borders: end("--"), Size: 4, Strip: true}, []string{"a", "b", "c", "d"}},
+		{"expression", dashes, BlockOptions{Borders: expression(end("-+")), Records: 1}, []string{"a--", "b--", "c--", "d"}},
+		{"expression, size", dashes, BlockOptions{Borders: expression(end("-+")), Size: 4}, []string{"a--", "b--", "c--", "d"}},
+		{"expression, stripped", dashes, BlockOptions{Borders: expression(end("-+")), Size: 100, Strip: true}, []string{"abcd"}},
+		{"expression at the start", dashes, BlockOptions{Borders: expression(start("[a-z]-")), Records: 1}, []string{"a--", "b--", "c--d"}},
+		{"expression at lines", "a\nb\nc\n", BlockOptions{Borders: expression(end("^b")), Records: 1}, []string{"a\nb", "\nc\n"}},
+		{"escapes", "a\tb\tc\n", BlockOptions{Borders: end(`\t`), Records: 1}, []string{"a\t", "b\t", "c\n"}},
 		{"nothing", "", BlockOptions{}, nil},
 		{"an empty record is one", "\na\nb\n", BlockOptions{Records: 1}, []string{"\n", "a\n", "b\n"}}, // GNU parallel: "\na\n"
 	} {
@@ -103,15 +104,15 @@ func TestSections(t *testing.T) {
 	}{
 		{"size", ten, BlockOptions{Size: 6}, []string{"1\n2\n3\n4\n", "5\n6\n7\n8\n", "9\n10\n"}},
 		{"half", ten, BlockOptions{Size: 11}, []string{"1\n2\n3\n4\n5\n6\n", "7\n8\n9\n10\n"}},
-		{"start", fasta, BlockOptions{Separators: start(">"), Size: 3}, []string{">a\n1\n", ">b\n2\n", ">c\n3\n"}},
-		{"start, small", fasta, BlockOptions{Separators: start(">"), Size: 1}, []string{">a\n1\n", ">b\n2\n", ">c\n3\n"}},
-		{"both", fasta, BlockOptions{Separators: Separators{`>`, `\n`, true, true, false}, Size: 5}, []string{">a\n1\n>b\n2\n", ">c\n3\n"}},
+		{"start", fasta, BlockOptions{Borders: start(">"), Size: 3}, []string{">a\n1\n", ">b\n2\n", ">c\n3\n"}},
+		{"start, small", fasta, BlockOptions{Borders: start(">"), Size: 1}, []string{">a\n1\n", ">b\n2\n", ">c\n3\n"}},
+		{"both", fasta, BlockOptions{Borders: Borders{`>`, `\n`, true, true, false}, Size: 5}, []string{">a\n1\n>b\n2\n", ">c\n3\n"}},
 		{"header", "h\n1\n2\n3\n4\n", BlockOptions{Header: 1, Size: 3}, []string{"h\n1\n2\n", "h\n3\n4\n"}},
 		{"header of two lines", "h\ni\n1\n2\n3\n4\n", BlockOptions{Header: 2, Size: 3}, []string{"h\ni\n1\n2\n", "h\ni\n3\n4\n"}},
-		{"end", "a--b--c--d", BlockOptions{Separators: end("--"), Size: 4}, []string{"a--b--", "c--d"}},
-		{"expression", "a--b--c--d", BlockOptions{Separators: expression(end("-+")), Size: 4}, []string{"a--b--", "c--d"}}, // GNU parallel: "a--b--c--", "d"
-		{"expression at lines", "a>b\n>c\n>d\n", BlockOptions{Separators: expression(start("^>")), Size: 1}, []string{"a>b\n", ">c\n", ">d\n"}},
-		{"anywhere", "abcdefg", BlockOptions{Separators: end(""), Size: 3}, []string{"abc", "def", "g"}},
+		{"end", "a--b--c--d", BlockOptions{Borders: end("--"), Size: 4}, []string{"a--b--", "c--d"}},
+		{"expression", "a--b--c--d", BlockOptions{Borders: expression(end("-+")), Size: 4}, []string{"a--b--", "c--d"}}, // GNU parallel: "a--b--c--", "d"
+		{"expression at lines", "a>b\n>c\n>d\n", BlockOptions{Borders: expression(start("^>")), Size: 1}, []string{"a>b\n", ">c\n", ">d\n"}},
+		{"anywhere", "abcdefg", BlockOptions{Borders: end(""), Size: 3}, []string{"abc", "def", "g"}},
 		{"nothing", "", BlockOptions{}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -147,7 +148,7 @@ func TestPiecesAreTheStream(t *testing.T) {
 			in[i] = "ab>\n--"[rnd.IntN(6)]
 		}
 		o := BlockOptions{Size: 1 + rnd.Int64N(300)}
-		o.Separators = []Separators{{}, start(">"), end("--"), {">", `\n`, true, true, false}, expression(end("-+")), expression(start("^>"))}[n%6]
+		o.Borders = []Borders{{}, start(">"), end("--"), {">", `\n`, true, true, false}, expression(end("-+")), expression(start("^>"))}[n%6]
 		if n%4 == 0 {
 			o.Records = 1 + rnd.IntN(5)
 		}
@@ -271,11 +272,11 @@ func TestBlockErrors(t *testing.T) {
 		want string
 	}{
 		{one(io.MultiReader(strings.NewReader("a\nb"), iotest.ErrReader(broken)), BlockOptions{}), "after 3 bytes: disk on fire"},
-		{one(nil, BlockOptions{Separators: end(`\q`)}), "--recend"},
-		{one(nil, BlockOptions{Separators: expression(end("("))}), "--recend"},
-		{one(nil, BlockOptions{Separators: expression(start("a)(b"))}), "--recstart"},
-		{one(nil, BlockOptions{Separators: expression(end("x*"))}), "match an empty text"},
-		{one(nil, BlockOptions{Separators: end(""), Records: 1}), "-N counts records"},
+		{one(nil, BlockOptions{Borders: end(`\q`)}), "--recend"},
+		{one(nil, BlockOptions{Borders: expression(end("("))}), "--recend"},
+		{one(nil, BlockOptions{Borders: expression(start("a)(b"))}), "--recstart"},
+		{one(nil, BlockOptions{Borders: expression(end("x*"))}), "match an empty text"},
+		{one(nil, BlockOptions{Borders: end(""), Records: 1}), "-N counts records"},
 	} {
 		if tt.err == nil || !strings.Contains(tt.err.Error(), tt.want) {
 			t.Errorf("got %v, want %q", tt.err, tt.want)

@@ -7,8 +7,8 @@ import (
 	"regexp"
 )
 
-// Separators say where a stream is cut into records. The zero value cuts after newlines.
-type Separators struct {
+// Borders say where a stream is cut into records. The zero value cuts after newlines.
+type Borders struct {
 	// Start begins a record, End ends one; where both are given only an End with a Start right
 	// behind it is a border. The flags say whether they were given: both empty means that
 	// a record may end anywhere.
@@ -28,7 +28,7 @@ type borders struct {
 	head, tail *regexp.Regexp // a start and an end at the ends of a block
 }
 
-func newBorders(s Separators) (*borders, error) {
+func newBorders(s Borders) (*borders, error) {
 	if !s.StartGiven && !s.EndGiven {
 		s.End, s.Regexp = `\n`, false
 	}

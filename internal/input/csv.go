@@ -17,6 +17,9 @@ var (
 // line, whose delimiter belongs to the column.
 func (r *Reader) csv(s *stream, text string) ([]string, error) {
 	if s.records != nil && strings.Count(text, `"`)%2 == 1 {
+		if _, err := parseCSV(text, r.comma); err != errOpenQuote {
+			return nil, fmt.Errorf("--csv: %s: %w", s.place(), err)
+		}
 		var b strings.Builder
 		b.WriteString(text)
 		for open := true; open; {

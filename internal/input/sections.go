@@ -83,7 +83,7 @@ func openFile(path string) (*os.File, int64, error) {
 // Strip are of no use here. An error ends the sections.
 func Sections(path string, o BlockOptions) iter.Seq2[*Section, error] {
 	return func(yield func(*Section, error) bool) {
-		b, err := newBorders(o.Separators)
+		b, err := newBorders(o.Borders)
 		if err != nil {
 			yield(nil, err)
 			return
