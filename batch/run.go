@@ -63,7 +63,7 @@ func (b *Batch) expand(t *task, n int, r *Result) (cmd Command, err error) {
 		r.Command = quoteAll(cmd.Argv)
 	}
 	if err == nil && b.o.Tag != nil {
-		if r.Tag, err = b.o.Tag.line(t.job.Values, at); err != nil {
+		if r.Tag, err = b.o.Tag.Line(t.job.Values, at); err != nil {
 			err = fmt.Errorf("the tag %q: %w", strings.Join(b.o.Tag.words, " "), err)
 		}
 	}

@@ -190,8 +190,9 @@ func (t *Template) Expand(values []string, at Numbers) (Command, error) {
 // stdinValues are those of a job that reads its input: one that is empty, as in GNU parallel.
 var stdinValues = []string{""}
 
-// line is an argument vector as one text, which may be empty.
-func (t *Template) line(values []string, at Numbers) (string, error) {
+// Line is an argument vector as one text, its words joined by blanks, and may be empty: of
+// a template that says something about a job, as a tag does.
+func (t *Template) Line(values []string, at Numbers) (string, error) {
 	e := expansion{t: t, values: values, at: at, only: -1}
 	if t.syntax.Stdin {
 		e.values = stdinValues

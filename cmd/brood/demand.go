@@ -53,6 +53,20 @@ func (f *demandFlags) parse() error {
 	return nil
 }
 
+// reread reads the templates again in the syntax of the command, which knows the names
+// of columns.
+func (f *demandFlags) reread(s batch.Syntax) (err error) {
+	for _, v := range []*perJob{&f.weightOf, &f.cpusOf, &f.memOf, &f.nameOf, &f.afterOf} {
+		if v.t == nil {
+			continue
+		}
+		if v.t, err = s.Argv([]string{v.text}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // perJob is a text that is the same for all jobs, or one with replacement strings.
 type perJob struct {
 	given bool
@@ -64,7 +78,7 @@ type perJob struct {
 func parsePerJob(text string) (v perJob, err error) {
 	v = perJob{given: text != "", text: text}
 	if strings.Contains(text, "{") {
-		v.t, err = batch.ParseArgv([]string{"value", text}) // a program's name must not be empty
+		v.t, err = batch.ParseArgv([]string{text})
 	}
 	return v, err
 }
@@ -74,11 +88,8 @@ func (v *perJob) of(j *batch.Job, seq int) (string, error) {
 	if v.t == nil {
 		return v.text, nil
 	}
-	cmd, err := v.t.Expand(j.Values, seq, 1)
-	if err != nil {
-		return "", err
-	}
-	return strings.TrimSpace(cmd.Argv[1]), nil
+	line, err := v.t.Line(j.Values, batch.Numbers{Seq: seq, Slot: 1, Total: j.Total})
+	return strings.TrimSpace(line), err
 }
 
 // mark fills in what a job takes and after which others it runs.

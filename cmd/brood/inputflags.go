@@ -338,6 +338,9 @@ func (f *runFlags) parse(o *batch.Options) error {
 			return fmt.Errorf("--priority: %w", err)
 		}
 	}
+	if err := f.reread(s); err != nil {
+		return err
+	}
 	return f.parseTag(s, o)
 }
 

@@ -208,11 +208,11 @@ func (f *runFlags) mark(j *batch.Job, seq int) error {
 		j.Expect = batch.Expectation{Wall: e.Wall, CPU: e.CPU, Memory: e.Memory}
 	}
 	if f.rank != nil {
-		cmd, err := f.rank.Expand(j.Values, batch.Numbers{Seq: seq, Slot: 1})
+		text, err := f.rank.Line(j.Values, batch.Numbers{Seq: seq, Slot: 1})
 		if err != nil {
 			return fmt.Errorf("job %d: --priority: %w", seq, err)
 		}
-		text := strings.TrimSpace(cmd.Argv[0])
+		text = strings.TrimSpace(text)
 		if j.Priority, err = strconv.Atoi(text); err != nil {
 			return fmt.Errorf("job %d: --priority %s: %q is no whole number", seq, f.priority, text)
 		}
