@@ -338,7 +338,7 @@ func (f *runFlags) parse(o *batch.Options) error {
 			return fmt.Errorf("--priority: %w", err)
 		}
 	}
-	if err := f.reread(s); err != nil {
+	if err := f.demandFlags.parse(s); err != nil {
 		return err
 	}
 	return f.parseTag(s, o)
