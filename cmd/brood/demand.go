@@ -34,8 +34,8 @@ func (f *demandFlags) weighs() bool { return f.weight != "" || f.cpus != "" || f
 // differ reports whether jobs differ by what they take or run after.
 func (f *demandFlags) differ() bool { return f.weighs() || f.name != "" || f.after != "" }
 
-// check finds flags that can't be meant.
-func (f *demandFlags) check() error {
+// checkNames finds names that nobody calls.
+func (f *demandFlags) checkNames() error {
 	if f.name != "" && f.after == "" {
 		return fmt.Errorf("--name %s is what --after calls jobs by: add --after, or leave it away", f.name)
 	}
