@@ -19,6 +19,7 @@ import (
 type progress struct {
 	flags    *runFlags
 	batch    *batch.Batch
+	held     *holder
 	terminal bool
 	asked    bool
 	slots    int
@@ -35,8 +36,8 @@ const (
 	printEvery  = time.Second
 )
 
-func newProgress(f *runFlags, b *batch.Batch, slots int) *progress {
-	p := &progress{slots: slots, flags: f, batch: b, terminal: term.IsTerminal(int(os.Stderr.Fd())), asked: f.bar || f.progress || f.eta, quit: make(chan struct{})}
+func newProgress(f *runFlags, b *batch.Batch, h *holder, slots int) *progress {
+	p := &progress{slots: slots, held: h, flags: f, batch: b, terminal: term.IsTerminal(int(os.Stderr.Fd())), asked: f.bar || f.progress || f.eta, quit: make(chan struct{})}
 	if p.asked {
 		p.done.Go(p.loop)
 	}
@@ -128,8 +129,11 @@ func (p *progress) line(s batch.Stats) string {
 			fmt.Fprintf(&w, ", about %s left", short(left))
 		}
 	}
-	if s.Stopping {
+	switch {
+	case s.Stopping:
 		w.WriteString(", stopping")
+	case p.held.paused():
+		w.WriteString(", paused")
 	}
 	return w.String()
 }

@@ -215,13 +215,16 @@ func (f *runFlags) run(args []string) error {
 	out.terminate = b.Terminate
 	out.recorder = f.newRecorder(b)
 	useProcs(max(o.Slots, o.Degree))
-	out.progress = newProgress(f, b, o.Slots)
-	sig := handleSignals(b, out.progress)
+	held := &holder{batch: b}
+	out.progress = newProgress(f, b, held, o.Slots)
+	sig := handleSignals(b, held, out.progress)
+	ctl := listenControl(b, held, sig, out.progress)
 	out.interrupted = sig.interrupted
 	sum, err := b.Each(context.Background(), jobs, out.deliver)
+	ctl.stop()
 	sig.stop()
 	historyErr := out.recorder.end()
-	out.progress.end(sum, f.bought(sum, o.Policy, o.Slots, sig.suspended()))
+	out.progress.end(sum, f.bought(sum, o.Policy, o.Slots, held.ever.Load()))
 	f.sayHistory(historyErr)
 	traceErr := out.tracer.write(sum.Wall)
 	if err == nil {
