@@ -307,7 +307,8 @@ func (c *control) act(r ctlRequest) (*ctlAnswer, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := setSlots(c.b, n); err != nil {
+		useProcs(n)
+		if err := c.b.SetSlots(n); err != nil {
 			return nil, err
 		}
 		return c.did("brood ctl: %s at once from now on", count(n, "job")), nil
@@ -342,13 +343,3 @@ func (s ctlSignal) String() string { return "brood ctl " + string(s) }
 
 // Signal implements os.Signal.
 func (ctlSignal) Signal() {}
-
-// setSlots changes how many jobs run at once.
-func setSlots(b *batch.Batch, n int) error {
-	s, ok := any(b).(interface{ SetSlots(n int) })
-	if !ok {
-		return errors.New("this version can't change how many jobs run at once")
-	}
-	s.SetSlots(n)
-	return nil
-}

@@ -22,7 +22,6 @@ type progress struct {
 	held     *holder
 	terminal bool
 	asked    bool
-	slots    int
 
 	mu     sync.Mutex
 	drawn  bool
@@ -36,8 +35,8 @@ const (
 	printEvery  = time.Second
 )
 
-func newProgress(f *runFlags, b *batch.Batch, h *holder, slots int) *progress {
-	p := &progress{slots: slots, held: h, flags: f, batch: b, terminal: term.IsTerminal(int(os.Stderr.Fd())), asked: f.bar || f.progress || f.eta, quit: make(chan struct{})}
+func newProgress(f *runFlags, b *batch.Batch, h *holder) *progress {
+	p := &progress{held: h, flags: f, batch: b, terminal: term.IsTerminal(int(os.Stderr.Fd())), asked: f.bar || f.progress || f.eta, quit: make(chan struct{})}
 	if p.asked {
 		p.done.Go(p.loop)
 	}
@@ -125,7 +124,7 @@ func (p *progress) line(s batch.Stats) string {
 	}
 	fmt.Fprintf(&w, ", %d running, %s", s.Running, short(s.Wall))
 	if p.flags.eta || p.flags.bar {
-		if left, ok := eta(s, p.slots); ok {
+		if left, ok := eta(s, p.batch.Slots()); ok {
 			fmt.Fprintf(&w, ", about %s left", short(left))
 		}
 	}

@@ -216,7 +216,7 @@ func (f *runFlags) run(args []string) error {
 	out.recorder = f.newRecorder(b)
 	useProcs(max(o.Slots, o.Degree))
 	held := &holder{batch: b}
-	out.progress = newProgress(f, b, held, o.Slots)
+	out.progress = newProgress(f, b, held)
 	sig := handleSignals(b, held, out.progress)
 	ctl := listenControl(b, held, sig, out.progress)
 	out.interrupted = sig.interrupted
