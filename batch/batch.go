@@ -145,6 +145,9 @@ type Options struct {
 	// Stop is how a job is asked to end; nil: TERM, 200 ms, TERM, 100 ms, TERM,
 	// 50 ms, KILL. The last step is KILL whatever it says.
 	Stop []Step
+	// Stdin is what jobs read; nil: Terminal, or the null device. Several that run at once
+	// take what they read from each other.
+	Stdin *os.File
 	// Terminal, if not nil, is what jobs read, each as its foreground process
 	// group; Slots should be 1. nil: they read the null device.
 	Terminal *os.File

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -82,7 +83,7 @@ func (b *Batch) try(s Slot, t *task, cmd Command, r *Result, out *outputs) error
 		return err
 	}
 	st := Start{
-		Dir: r.Dir, Terminal: b.o.Terminal, Stdin: b.o.Terminal,
+		Dir: r.Dir, Terminal: b.o.Terminal, Stdin: cmp.Or(b.o.Stdin, b.o.Terminal),
 		Timeout: b.timeout(), CPU: b.o.CPU, Memory: b.o.Memory, Stop: b.o.Stop,
 	}
 	st.Env = b.environ(t, r.Slot)

@@ -32,7 +32,7 @@ func main() {
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetVersionTemplate("brood {{.Version}}\n")
-	root.AddCommand(runCommand(), simCommand(), psCommand(), spaceCommand(), historyCommand(), ctlCommand())
+	root.AddCommand(runCommand(), simCommand(), psCommand(), spaceCommand(), historyCommand(), ctlCommand(), semCommand())
 	err := root.Execute()
 	var code exitCode
 	switch {

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
@@ -99,6 +102,38 @@ func (p *page) alias(name string, others ...string) {
 	for _, o := range others {
 		p.flags.SetNormalizeFunc(aliases(p.flags.GetNormalizeFunc(), o, name))
 	}
+}
+
+// refuse knows a flag of GNU parallel's only to say what to use instead.
+func (p *page) refuse(name, instead string) {
+	p.flags.BoolFunc(name, "", func(string) error { return refusal("--" + name + " " + instead) })
+	p.flags.Lookup(name).Hidden = true
+}
+
+// refusal is what is to be used instead of a flag.
+type refusal string
+
+// Error implements error.
+func (r refusal) Error() string { return string(r) }
+
+// helpOf makes the page the help of a command.
+func (p *page) helpOf(cmd *cobra.Command) {
+	cmd.SetHelpFunc(func(*cobra.Command, []string) {
+		if _, err := fmt.Print(p.help()); err != nil {
+			say("%v", err)
+			os.Exit(ownError)
+		}
+	})
+	cmd.SetUsageFunc(func(cmd *cobra.Command) error {
+		fmt.Fprintln(cmd.OutOrStderr(), "usage: brood", cmd.Use)
+		return nil
+	})
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		if r := refusal(""); errors.As(err, &r) {
+			return r
+		}
+		return fmt.Errorf("%w (see %s --help)", err, p.command)
+	})
 }
 
 // helpColumn is where the texts begin, helpWidth where they are broken.

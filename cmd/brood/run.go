@@ -69,20 +69,7 @@ func runCommand() *cobra.Command {
 			return f.run(args)
 		},
 	}
-	p := f.define(cmd)
-	cmd.SetHelpFunc(func(*cobra.Command, []string) {
-		if _, err := fmt.Print(p.help()); err != nil {
-			say("%v", err)
-			os.Exit(ownError)
-		}
-	})
-	cmd.SetUsageFunc(func(cmd *cobra.Command) error {
-		fmt.Fprintln(cmd.OutOrStderr(), "usage: brood", cmd.Use)
-		return nil
-	})
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		return fmt.Errorf("%w (see brood run --help)", err)
-	})
+	f.define(cmd).helpOf(cmd)
 	return cmd
 }
 
@@ -113,6 +100,7 @@ func (f *runFlags) define(cmd *cobra.Command) *page {
 	p.alias("term-seq", "termseq")
 	p.alias("wd", "workdir")
 	p.alias("mem", "memory")
+	p.refuse("semaphore", "is a command of its own: use brood sem")
 	return p
 }
 
