@@ -63,10 +63,11 @@ func historyShowCommand() *cobra.Command {
 	var asJSON bool
 	var lines int
 	c := &cobra.Command{
-		Use:   "show N|COMMAND",
-		Short: "List the jobs of a command, the longest first",
-		Long:  "List the jobs of a command, the longest first. N is its number in brood history.",
-		Args:  cobra.ExactArgs(1),
+		Use:               "show N|COMMAND",
+		Short:             "List the jobs of a command, the longest first",
+		Long:              "List the jobs of a command, the longest first. N is its number in brood history.",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeHistory,
 		RunE: func(c *cobra.Command, args []string) error {
 			path, groups, err := readHistory()
 			if err != nil {
@@ -103,10 +104,11 @@ func historyShowCommand() *cobra.Command {
 
 func historyRemoveCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "rm N|COMMAND...",
-		Short: "Forget commands and their jobs",
-		Long:  "Forget commands and their jobs. N is a command's number in brood history.",
-		Args:  cobra.MinimumNArgs(1),
+		Use:               "rm N|COMMAND...",
+		Short:             "Forget commands and their jobs",
+		Long:              "Forget commands and their jobs. N is a command's number in brood history.",
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeHistory,
 		RunE: func(_ *cobra.Command, args []string) error {
 			path, groups, err := readHistory()
 			if err != nil {

@@ -30,9 +30,9 @@ func main() {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.CompletionOptions.DisableDefaultCmd = true // there is one of our own
 	root.SetVersionTemplate("brood {{.Version}}\n")
-	root.AddCommand(runCommand(), simCommand(), psCommand(), spaceCommand(), historyCommand(), ctlCommand(), semCommand())
+	root.AddCommand(runCommand(), simCommand(), psCommand(), spaceCommand(), historyCommand(), ctlCommand(), semCommand(), completionCommand())
 	err := root.Execute()
 	var code exitCode
 	switch {

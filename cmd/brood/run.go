@@ -69,7 +69,10 @@ func runCommand() *cobra.Command {
 			return f.run(args)
 		},
 	}
-	f.define(cmd).helpOf(cmd)
+	p := f.define(cmd)
+	p.helpOf(cmd)
+	p.completeFlags(cmd, runValues)
+	cmd.ValidArgsFunction = completeCommand
 	return cmd
 }
 

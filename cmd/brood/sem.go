@@ -81,7 +81,10 @@ func semCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().SetInterspersed(false)
-	f.define(cmd).helpOf(cmd)
+	p := f.define(cmd)
+	p.helpOf(cmd)
+	p.completeFlags(cmd, map[string]cobra.CompletionFunc{"jobs": runValues["jobs"]})
+	cmd.ValidArgsFunction = completeCommand
 	return cmd
 }
 

@@ -140,6 +140,7 @@ func simCommand() *cobra.Command {
 			os.Exit(ownError)
 		}
 	})
+	completeSim(c)
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see brood sim --help)", err)
 	})
