@@ -26,6 +26,7 @@ type section struct {
 	note  string // behind the title
 	rows  []row
 	text  string
+	man   string // of a text: its title in the manual page
 	page  *page
 }
 
@@ -47,6 +48,11 @@ func (p *page) section(title, note string) *section {
 	s := &section{title: title, note: note, page: p}
 	p.sections = append(p.sections, s)
 	return s
+}
+
+// text adds a text. man is its title in the manual page.
+func (p *page) text(man, text string) {
+	p.sections = append(p.sections, &section{man: man, text: text, page: p})
 }
 
 // term is a line that is no flag.

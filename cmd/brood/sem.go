@@ -53,15 +53,17 @@ type semFlags struct {
 	report, life, terminal *os.File
 }
 
-const semNotes = `Without --fg, brood sem returns when the command has its permit and runs. With --fg it waits
-for it, and its exit code is the command's (128 and the signal's number if one ended it).
-255 is an error of brood's own. Each caller's -j counts: it waits until fewer than that many
-commands of the name run, whatever others allowed.
+const semExit = `Without --fg, brood sem returns when the command has its permit and runs: 0. With --fg it
+waits for it, and its exit code is the command's (128 and the signal's number if one ended
+it). 1 if --st gave up, 255 for an error of brood's own.
+`
 
-A command whose brood sem is killed is killed, too, and its permit returns. Output comes
-when the command has ended, unless -u or --lb.
+const semNotes = `Each caller's -j counts: it waits until fewer than that many commands of the name run,
+whatever others allow. A command whose brood sem is killed is killed, too, and its permit
+returns. Output comes when the command has ended, unless -u or --lb.
+`
 
-Examples
+const semExamples = `Examples
   for f in *.log; do brood sem -j4 gzip -9 $f; done; brood sem --wait
   brood sem --id deploy --fg ./deploy.sh
   brood sem --id net --st -60 'curl -sO https://example.org/; echo done'
@@ -104,7 +106,9 @@ func (f *semFlags) define(cmd *cobra.Command) *page {
 	s.boolean(&f.ungroup, "ungroup,u", "pass its output straight through")
 	s.boolean(&f.lineBuffer, "lb", "pass its output on line by line")
 	s.boolean(&f.pipe, "pipe", "nothing: standard input is always passed on")
-	p.sections = append(p.sections, &section{text: semNotes})
+	p.text("EXIT STATUS", semExit)
+	p.text("NOTES", semNotes)
+	p.text("EXAMPLES", semExamples)
 	p.alias("id", "semaphore-name", "semaphorename")
 	p.alias("st", "semaphore-timeout", "semaphoretimeout")
 	p.alias("lb", "line-buffer", "linebuffer")
