@@ -162,6 +162,8 @@ type Options struct {
 	Stdout, Stderr io.Writer
 	// Tag is expanded into Result.Tag and, with Lines, put in front of every line.
 	Tag *Template
+	// Paint makes of a job's tag what Lines puts in front of its lines; nil: the tag itself.
+	Paint func(seq int, tag string) string
 	// TempDir is where large outputs wait; empty: os.TempDir().
 	TempDir string
 

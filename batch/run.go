@@ -203,6 +203,9 @@ func (b *Batch) sink(t *task, r *Result, out *outputs, st *Start) (l lines) {
 		if b.o.Tag != nil {
 			tag = r.Tag + "\t"
 		}
+		if tag != "" && b.o.Paint != nil {
+			tag = b.o.Paint(t.seq, r.Tag) + "\t"
+		}
 		l.out = &lineWriter{mu: &b.tagged, w: b.o.Stdout, tag: tag, part: buffer{dir: b.o.TempDir}}
 		l.err = &lineWriter{mu: &b.tagged, w: b.o.Stderr, tag: tag, part: buffer{dir: b.o.TempDir}}
 		if b.o.Keep {

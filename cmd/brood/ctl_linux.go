@@ -331,7 +331,7 @@ func (c *control) act(r ctlRequest) (*ctlAnswer, error) {
 func (c *control) did(format string, args ...any) *ctlAnswer {
 	text := fmt.Sprintf(format, args...)
 	c.p.clear()
-	say("%s", text)
+	inform("%s", text)
 	return &ctlAnswer{Said: text}
 }
 

@@ -92,7 +92,7 @@ func historyShowCommand() *cobra.Command {
 				return err
 			}
 			if n := len(jobs) - len(shown); n > 0 {
-				say("%s more: -n 0 shows all", count(n, "job"))
+				note("%s more: -n 0 shows all", count(n, "job"))
 			}
 			return nil
 		},
@@ -155,7 +155,7 @@ func sayNoHistory(path string) error {
 	if err := history.Prepare(path); err != nil {
 		return fmt.Errorf("no history can be kept: %w: make it possible, or name a file in BROOD_HISTORY", err)
 	}
-	say("no history: it begins with the next brood run that has a job end well")
+	note("no history: it begins with the next brood run that has a job end well")
 	return nil
 }
 

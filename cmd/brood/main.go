@@ -29,7 +29,7 @@ func main() {
 	case errors.As(err, &code):
 		os.Exit(int(code))
 	case err != nil:
-		fmt.Fprintln(os.Stderr, "brood:", err)
+		say("%v", err)
 		os.Exit(ownError)
 	}
 }

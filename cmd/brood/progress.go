@@ -78,6 +78,13 @@ func (p *progress) draw() {
 	if width, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil && width > 1 && len(line) >= width {
 		line = line[:width-1]
 	}
+	if n := strings.IndexByte(line, ']') + 1; p.flags.bar && n > 0 && colored() {
+		color := green
+		if s.Failed > 0 {
+			color = red
+		}
+		line = painted(color, line[:n]) + line[n:]
+	}
 	fmt.Fprint(os.Stderr, "\r\x1b[K", line)
 	p.drawn = true
 }
@@ -179,9 +186,13 @@ func (p *progress) end(s batch.Summary, bought string) {
 	p.done.Wait()
 	p.hide(true)
 	if p.asked || p.terminal && (s.Failed > 0 || bought != "") {
-		say("%s", verdictLine(s))
+		color := green
+		if s.Failed > 0 || s.NotRun > 0 {
+			color = red
+		}
+		informIn(color, "%s", verdictLine(s))
 		if bought != "" {
-			say("%s", bought)
+			inform("%s", bought)
 		}
 	}
 }

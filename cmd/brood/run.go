@@ -40,6 +40,7 @@ type runFlags struct {
 	tagString, results                           string
 	// progress
 	bar, progress, eta bool
+	comfortFlags
 	// scheduling
 	policyFlags
 	// schedule
@@ -156,6 +157,7 @@ func (f *runFlags) defineOutput(p *page) {
 	s.boolean(&f.bar, "bar", "a bar")
 	s.boolean(&f.progress, "progress", "how many jobs are done, and how many run")
 	s.boolean(&f.eta, "eta", "when it will be done, by what earlier runs took")
+	f.comfortFlags.define(s)
 
 	s = p.section("Schedule", "")
 	s.string(&f.trace, "trace", "", "FILE", "what every job and slot did, for ui.perfetto.dev")
@@ -225,7 +227,9 @@ func (f *runFlags) run(args []string) error {
 	} else if traceErr != nil {
 		say("%v", traceErr)
 	}
-	return f.verdict(sum, err, sig.last())
+	err = f.verdict(sum, err, sig.last())
+	f.runNotify(sum, err)
+	return err
 }
 
 // useProcs lets every slot's thread return from its system calls at once: such a
@@ -241,7 +245,7 @@ func useProcs(slots int) {
 // overlooked.
 func (f *runFlags) verdict(sum batch.Summary, err error, sig os.Signal) error {
 	for _, n := range sum.Notes {
-		say("%s", n)
+		inform("%s", n)
 	}
 	switch {
 	case errors.Is(err, syscall.EPIPE):
@@ -253,9 +257,9 @@ func (f *runFlags) verdict(sum batch.Summary, err error, sig os.Signal) error {
 		}
 		return err
 	case sum.Halted:
-		say("halted by --halt %s: %d ok, %d failed, %d read but not run", f.halt, sum.OK, sum.Failed, sum.NotRun)
+		inform("halted by --halt %s: %d ok, %d failed, %d read but not run", f.halt, sum.OK, sum.Failed, sum.NotRun)
 	case sig != nil:
-		say("stopped by %v: %d done, %d read but not run%s", sig, sum.Done, sum.NotRun, f.howToGoOn())
+		inform("stopped by %v: %d done, %d read but not run%s", sig, sum.Done, sum.NotRun, f.howToGoOn())
 		if sum.ExitCode() == 0 {
 			return exitCode(ownError)
 		}
@@ -273,9 +277,6 @@ func (f *runFlags) howToGoOn() string {
 	}
 	return "; run the same command with --resume to go on"
 }
-
-// say writes a line of brood's own to standard error.
-func say(format string, args ...any) { fmt.Fprintf(os.Stderr, "brood: "+format+"\n", args...) }
 
 // cause is an error of the system without the names of call and file.
 func cause(err error) error {
@@ -308,7 +309,7 @@ func (f *runFlags) input(args []string) (iter.Seq2[batch.Job, error], error) {
 	}
 	sources = append(files, sources...)
 	if len(sources) == 0 && term.IsTerminal(int(os.Stdin.Fd())) {
-		say("inputs are read from the terminal, one a line, up to Ctrl-D; give them after ::: or name a file after :::: instead")
+		inform("inputs are read from the terminal, one a line, up to Ctrl-D; give them after ::: or name a file after :::: instead")
 	}
 	var tmpl *batch.Template
 	if f.noShell {
@@ -366,7 +367,7 @@ func (f *runFlags) options() (o batch.Options, err error) {
 		Timeout: f.timeout.Duration, CPU: f.cpu.Duration, Delay: f.delay.Duration, RetryDelay: f.retryDelay.Duration,
 		Nice: f.nice, Tries: f.retries, KeepOrder: f.keepOrder, JobLog: f.jobLog,
 	}
-	for _, set := range []func(*batch.Options) error{f.setPool, f.setPolicy, f.setPlace, f.setOutput, f.setResume} {
+	for _, set := range []func(*batch.Options) error{f.setPool, f.setPolicy, f.setPlace, f.setComfort, f.setOutput, f.setResume} {
 		if err := set(&o); err != nil {
 			return o, err
 		}

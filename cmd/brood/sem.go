@@ -282,7 +282,7 @@ func (f *semFlags) acquire(ctx context.Context, sem *share.Semaphore) (share.Gua
 	case wait.Err() == nil:
 		return g, err
 	case f.steal && !f.wait:
-		say("no permit within %s: the command runs without one", f.patience)
+		note("no permit within %s: the command runs without one", f.patience)
 		return sem.Acquire(ctx)
 	}
 	say("no permit within %s: given up", f.patience)

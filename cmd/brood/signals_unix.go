@@ -112,10 +112,10 @@ func (s *signals) interrupted() {
 	switch running := s.b.Stats().Running; n {
 	case 1:
 		s.h.drain()
-		say("no more jobs are started; waiting for %s (Ctrl-C again: terminate)", count(running, "running job"))
+		inform("no more jobs are started; waiting for %s (Ctrl-C again: terminate)", count(running, "running job"))
 	case 2:
 		s.b.Terminate()
-		say("terminating %s (Ctrl-C again: kill)", count(running, "running job"))
+		inform("terminating %s (Ctrl-C again: kill)", count(running, "running job"))
 	default:
 		s.b.Kill()
 	}
@@ -125,7 +125,7 @@ func (s *signals) interrupted() {
 func (s *signals) list() {
 	s.p.clear()
 	for _, line := range statusOf(s.b, s.h, true).lines() {
-		say("%s", line)
+		note("%s", line)
 	}
 }
 
