@@ -49,11 +49,15 @@ func TestCtlChoose(t *testing.T) {
 }
 
 // running starts a batch whose job waits until its input ends, and finds its socket.
-func running(t *testing.T, args ...string) (ctlSocket, func() int) {
+func running(t *testing.T) (ctlSocket, func() int) {
 	t.Helper()
-	cmd := exec.Command(build(t), append([]string{"run", "--no-history", "--tagstring", "{}"}, args...)...)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
-	cmd.Args = append(cmd.Args, "--lb", "until [ -e "+dir+"/go ]; do :; done; : {}", ":::", "a")
+	cmd := exec.Command(self)
+	cmd.Args = []string{"brood", "run", "until [ -e " + dir + "/go ]; do :; done; : {}", ":::", "a"} // see TestMain
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {
