@@ -43,14 +43,15 @@ const semPermits = 1 << 30
 
 // semFlags are the flags of brood sem as they were given.
 type semFlags struct {
-	jobs, id, give         string
-	fg, bg, wait, pipe     bool
-	ungroup, lineBuffer    bool
-	timeout                duration
-	patience               time.Duration // of give; 0: for ever
-	steal                  bool          // run after that time
-	allowed                int
-	report, life, terminal *os.File
+	jobs, id, give      string
+	fg, bg, wait, pipe  bool
+	ungroup, lineBuffer bool
+	timeout             duration
+
+	allowed      int
+	patience     time.Duration // of give
+	steal        bool          // run after that time
+	report, life *os.File      // of a copy: to its caller, and from it
 }
 
 const semExit = `Without --fg, brood sem returns when the command has its permit and runs: 0. With --fg it
