@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -195,9 +196,46 @@ func TestCtlTakenName(t *testing.T) {
 	}
 	defer mine.Close()
 	c := listenControl(nil, nil, nil, nil)
+	c.begin.Stop() // now, and only once
 	c.listen()
 	defer c.stop()
 	if got := c.l.Addr().String(); got != fmt.Sprintf("%s%d-%d.1", ctlPrefix, os.Geteuid(), os.Getpid()) {
 		t.Errorf("it listens at %s", got)
+	}
+}
+
+// Another user is not let in, also one who goes by the socket's name and asks nobody whose it is.
+func TestCtlOtherUser(t *testing.T) {
+	s, end := running(t)
+	as := func(uid uint32, args ...string) string {
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Args, cmd.Dir, cmd.Env = args, "/", []string{"HOME=/", "BROOD_HISTORY="}
+		if uid != 0 {
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+		}
+		out, err := cmd.CombinedOutput()
+		if errors.Is(err, syscall.EPERM) {
+			t.Skip(err) // only root can be somebody else
+		}
+		return string(out)
+	}
+	pid := fmt.Sprint(s.pid)
+	if out := as(65534, "knock", s.name); !strings.HasPrefix(out, `""`) {
+		t.Errorf("another user is answered: %s", out)
+	}
+	if out := as(0, "knock", s.name); !strings.Contains(out, "paused by brood ctl") {
+		t.Errorf("the same user is answered: %s", out)
+	}
+	if out := as(65534, "brood", "ctl", "resume", pid); !strings.Contains(out, "runs no batch that may be steered") {
+		t.Errorf("another user steers: %s", out)
+	}
+	if out := as(65534, "brood", "ctl"); strings.Contains(out, pid) {
+		t.Errorf("another user sees it: %s", out)
+	}
+	if _, err := s.ask(ctlRequest{Do: "resume"}); err != nil {
+		t.Error(err)
+	}
+	if code := end(); code != 0 {
+		t.Errorf("exit code %d", code)
 	}
 }

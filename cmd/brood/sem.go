@@ -61,7 +61,8 @@ it). 1 if --st gave up, 255 for an error of brood's own.
 
 const semNotes = `Each caller's -j counts: it waits until fewer than that many commands of the name run,
 whatever others allow. A command whose brood sem is killed is killed, too, and its permit
-returns. Output comes when the command has ended, unless -u or --lb.
+returns. Output comes when the command has ended, unless -u or --lb. Within a job of brood
+run the command belongs to that job: it is ended two seconds after the rest of it.
 `
 
 const semExamples = `Examples
