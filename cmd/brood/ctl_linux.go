@@ -295,7 +295,7 @@ func (c *control) act(r ctlRequest) (*ctlAnswer, error) {
 		if err := c.h.pause(); err != nil {
 			return nil, err
 		}
-		return c.did("paused by brood ctl: %s stand still until brood ctl resume", count(c.b.Stats().Running, "running job")), nil
+		return c.did("paused by brood ctl until brood ctl resume: %s", count(c.b.Stats().Running, "running job")), nil
 	case "resume":
 		if !c.h.paused() {
 			return nil, errors.New("the batch is not paused")
