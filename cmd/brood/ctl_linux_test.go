@@ -77,7 +77,15 @@ func running(t *testing.T) (ctlSocket, func() int) {
 			t.Fatal(err)
 		}
 		if i := slices.IndexFunc(all, func(s ctlSocket) bool { return s.pid == cmd.Process.Pid }); i >= 0 {
-			return all[i], end
+			for {
+				a, err := all[i].ask(ctlRequest{Do: "status"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if a.Status.Running == 1 {
+					return all[i], end
+				}
+			}
 		}
 	}
 }
@@ -123,15 +131,18 @@ func TestCtlRudeClients(t *testing.T) {
 func TestCtlCrowd(t *testing.T) {
 	s, end := running(t)
 	var crowd []net.Conn
-	for range ctlClients {
+	for {
 		c, err := dialControl(s.name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		crowd = append(crowd, c)
-	}
-	if a, err := s.ask(ctlRequest{Do: "status"}); err == nil {
-		t.Errorf("one too many was answered: %+v", a)
+		if _, err := s.ask(ctlRequest{Do: "status"}); err != nil {
+			break
+		}
+		if len(crowd) > 3*ctlClients { // some who have gone may have been in the way
+			t.Fatalf("%d are let in", len(crowd))
+		}
 	}
 	for _, c := range crowd {
 		c.Close()
