@@ -210,21 +210,22 @@ func (b *Batch) shortOf(t *task, why Wait, now time.Time) {
 	}
 }
 
-// relieve lets the youngest jobs make room if the machine has run short. Called with policy held.
-func (b *Batch) relieve(now time.Time) {
+// relieve lets the youngest jobs make room if the machine has run short, and returns what the
+// policy must know. Called with policy held.
+func (b *Batch) relieve(now time.Time) (events []sched.Event) {
 	if b.o.MemSuspend == 0 && b.o.MemKill == 0 {
-		return
+		return nil
 	}
 	b.mu.Lock()
 	if b.held || b.level > running || now.Sub(b.machine.relievedAt) < machineEvery {
 		b.mu.Unlock()
-		return
+		return nil
 	}
 	b.machine.relievedAt = now
 	free, ok := b.free(now, machineEvery)
 	if !ok {
 		b.mu.Unlock()
-		return
+		return nil
 	}
 	if free < b.o.MemKill {
 		b.evict(true)
@@ -233,6 +234,9 @@ func (b *Batch) relieve(now time.Time) {
 	var resume []Running
 	if b.o.MemSuspend > 0 {
 		stop, resume = b.suspend(free, now)
+		for _, t := range stop {
+			events = b.giveUpPlace(t, events)
+		}
 	}
 	b.mu.Unlock()
 	var all sync.WaitGroup
@@ -243,6 +247,18 @@ func (b *Batch) relieve(now time.Time) {
 		p.Resume()
 	}
 	all.Wait()
+	return events
+}
+
+// giveUpPlace is for a task that has a place and stands still for memory: where the policy pauses
+// others for their turn, it counts as blocked. When it goes on the watcher finds that it wants the
+// CPU. Called with policy and mu held.
+func (b *Batch) giveUpPlace(t *task, events []sched.Event) []sched.Event {
+	if !t.onPlace || b.maxSlots <= b.o.Slots {
+		return events
+	}
+	t.onPlace, t.blocked = false, true
+	return append(events, sched.Event{Kind: sched.Block, Job: t.id, CPU: t.look.cpu})
 }
 
 // suspend decides who stands still, as GNU parallel's suspend_young_if_not_enough_mem does: with

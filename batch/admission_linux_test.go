@@ -225,6 +225,36 @@ func TestMemSuspend(t *testing.T) {
 	}
 }
 
+// Where jobs take turns, those that stand still for memory hold no place: the oldest goes on, and
+// all end although memory stays short.
+func TestMemSuspendAndTurns(t *testing.T) {
+	for _, slots := range []int{1, 2} {
+		const mb = 1 << 20
+		var free atomic.Int64
+		free.Store(1000 * mb)
+		see := newStirred()
+		var cast []*actor
+		for range 4 {
+			cast = append(cast, &actor{looks: 40})
+		}
+		s := onStage(cast...)
+		b := s.prepare(t, Options{
+			Slots: slots, Degree: 4, Policy: &sched.RR{Slice: 30 * time.Millisecond}, MemSuspend: 100 * mb, Trace: see.trace,
+			available: func() (int64, error) {
+				see.mu.Lock()
+				defer see.mu.Unlock()
+				if len(see.state) == 4 && see.state[4] != sched.New {
+					free.Store(10 * mb)
+				}
+				return free.Load(), nil
+			},
+		})
+		if _, sum := s.play(t, b, s.jobs()); sum.OK != 4 {
+			t.Errorf("%d slots: %+v", slots, sum)
+		}
+	}
+}
+
 // While most stand still the batch can be held, go on, and be ended.
 func TestMemSuspendAndStop(t *testing.T) {
 	const mb = 1 << 20

@@ -304,6 +304,11 @@ func (b *Batch) place(t *task, d sched.Decision, follow []sched.Event) []sched.E
 		proc.Resume()
 	}
 	b.ringWatch() // it may have looked while nothing moved
+	if was.suspended {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		follow = b.giveUpPlace(t, follow)
+	}
 	return follow
 }
 

@@ -120,6 +120,7 @@ func (b *Batch) lookAround() (n int, cost time.Duration) {
 	held := b.held
 	waits := len(b.short) > 0
 	for t := range b.begun {
+		waits = waits || t.suspended // until there is memory
 		if t.proc != nil && !t.still {
 			all = append(all, seen{t: t, proc: t.proc, memory: now.Sub(t.look.memAt) > memEvery})
 		}
@@ -158,8 +159,7 @@ func (b *Batch) lookAround() (n int, cost time.Duration) {
 		tries.Go(func() { b.stopStill(s.t, s.proc) })
 	}
 	tries.Wait()
-	b.relieve(now)
-	b.tell(events)
+	b.tell(append(events, b.relieve(now)...))
 	if waits {
 		return len(all) + 1, cost
 	}
@@ -192,7 +192,7 @@ func (b *Batch) judge(t *task, a Activity, now time.Time, events []sched.Event) 
 	switch {
 	case t.onPlace && t.slice > 0 && l.cpu-t.sliceFrom >= t.slice:
 		return append(events, sched.Event{Kind: sched.Slice, Job: t.id, CPU: l.cpu})
-	case t.onPlace && l.idle >= 2 && b.maxSlots > b.o.Slots && !t.suspended:
+	case t.onPlace && l.idle >= 2 && b.maxSlots > b.o.Slots:
 		t.onPlace, t.blocked, l.blockedAt = false, true, now
 		b.trace(t, sched.Blocked, sched.Waits)
 		return append(events, sched.Event{Kind: sched.Block, Job: t.id, CPU: l.cpu})
