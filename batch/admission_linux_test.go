@@ -235,7 +235,7 @@ func TestMemSuspendAndTurns(t *testing.T) {
 		see := newStirred()
 		var cast []*actor
 		for range 4 {
-			cast = append(cast, &actor{looks: 40})
+			cast = append(cast, &actor{looks: 20})
 		}
 		s := onStage(cast...)
 		b := s.prepare(t, Options{
