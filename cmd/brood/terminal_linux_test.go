@@ -195,6 +195,17 @@ func TestTerminal(t *testing.T) {
 			t.Errorf("exit code %d", code)
 		}
 	})
+	t.Run("a failure is told without being asked", func(t *testing.T) {
+		cmd, _, s := onTerminal(t, path, "run", "exit {}", ":::", "0", "3")
+		s.await(t, "brood: 2 jobs done, 1 failed (1 exit)")
+		if code := exit(cmd); code != 1 {
+			t.Errorf("exit code %d", code)
+		}
+	})
+}
+
+func TestTerminalComfort(t *testing.T) {
+	path := build(t)
 	t.Run("brood sem gives the command the terminal, and Ctrl-C", func(t *testing.T) {
 		t.Setenv("BROOD_SPACE_DIR", t.TempDir()+"/spaces")
 		cmd, tty, s := onTerminal(t, path, "sem", "--fg", "-u", `echo ask; read x; echo "got $x"; exec sleep 1000`)
@@ -223,13 +234,6 @@ func TestTerminal(t *testing.T) {
 					t.Errorf("the screen is %q", s.String())
 				}
 			})
-		}
-	})
-	t.Run("a failure is told without being asked", func(t *testing.T) {
-		cmd, _, s := onTerminal(t, path, "run", "exit {}", ":::", "0", "3")
-		s.await(t, "brood: 2 jobs done, 1 failed (1 exit)")
-		if code := exit(cmd); code != 1 {
-			t.Errorf("exit code %d", code)
 		}
 	})
 }
