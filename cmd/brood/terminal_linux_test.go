@@ -217,6 +217,23 @@ func TestTerminalComfort(t *testing.T) {
 			t.Errorf("exit code %d", code)
 		}
 	})
+	t.Run("with --tty there is one job at a time", func(t *testing.T) {
+		cmd, tty, s := onTerminal(t, path, "run", "--tty", `echo ask; read x; : {}`, ":::", "a")
+		s.await(t, "ask")
+		for pid := fmt.Sprint(cmd.Process.Pid); ; {
+			out, _ := exec.Command(path, "ctl", "jobs", "2", pid).CombinedOutput()
+			if strings.Contains(string(out), "with --tty the terminal is given to one job at a time") {
+				break
+			}
+			if !strings.Contains(string(out), "no batch") { // it does not listen yet
+				t.Fatalf("%s", out)
+			}
+		}
+		fmt.Fprintln(tty)
+		if code := exit(cmd); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+	})
 	t.Run("colours, unless NO_COLOR or a dumb terminal", func(t *testing.T) {
 		for _, test := range []struct {
 			env   string
