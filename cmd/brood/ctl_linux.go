@@ -307,6 +307,9 @@ func (c *control) act(r ctlRequest) (*ctlAnswer, error) {
 		if err != nil {
 			return nil, err
 		}
+		if c.p.flags.tty {
+			return nil, errors.New("with --tty the terminal is given to one job at a time")
+		}
 		useProcs(n)
 		if err := c.b.SetSlots(n); err != nil {
 			return nil, err

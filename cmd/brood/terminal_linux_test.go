@@ -195,6 +195,17 @@ func TestTerminal(t *testing.T) {
 			t.Errorf("exit code %d", code)
 		}
 	})
+	t.Run("a failure is told without being asked", func(t *testing.T) {
+		cmd, _, s := onTerminal(t, path, "run", "exit {}", ":::", "0", "3")
+		s.await(t, "brood: 2 jobs done, 1 failed (1 exit)")
+		if code := exit(cmd); code != 1 {
+			t.Errorf("exit code %d", code)
+		}
+	})
+}
+
+func TestTerminalComfort(t *testing.T) {
+	path := build(t)
 	t.Run("brood sem gives the command the terminal, and Ctrl-C", func(t *testing.T) {
 		t.Setenv("BROOD_SPACE_DIR", t.TempDir()+"/spaces")
 		cmd, tty, s := onTerminal(t, path, "sem", "--fg", "-u", `echo ask; read x; echo "got $x"; exec sleep 1000`)
@@ -203,6 +214,23 @@ func TestTerminal(t *testing.T) {
 		s.await(t, "got hello")
 		tty.Write([]byte{3})
 		if code := exit(cmd); code != 130 {
+			t.Errorf("exit code %d", code)
+		}
+	})
+	t.Run("with --tty there is one job at a time", func(t *testing.T) {
+		cmd, tty, s := onTerminal(t, path, "run", "--tty", `echo ask; read x; : {}`, ":::", "a")
+		s.await(t, "ask")
+		for pid := fmt.Sprint(cmd.Process.Pid); ; {
+			out, _ := exec.Command(path, "ctl", "jobs", "2", pid).CombinedOutput()
+			if strings.Contains(string(out), "with --tty the terminal is given to one job at a time") {
+				break
+			}
+			if !strings.Contains(string(out), "no batch") { // it does not listen yet
+				t.Fatalf("%s", out)
+			}
+		}
+		fmt.Fprintln(tty)
+		if code := exit(cmd); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
 	})
@@ -223,13 +251,6 @@ func TestTerminal(t *testing.T) {
 					t.Errorf("the screen is %q", s.String())
 				}
 			})
-		}
-	})
-	t.Run("a failure is told without being asked", func(t *testing.T) {
-		cmd, _, s := onTerminal(t, path, "run", "exit {}", ":::", "0", "3")
-		s.await(t, "brood: 2 jobs done, 1 failed (1 exit)")
-		if code := exit(cmd); code != 1 {
-			t.Errorf("exit code %d", code)
 		}
 	})
 }
