@@ -250,7 +250,7 @@ func (b *Batch) relieve(now time.Time) {
 // Above, one is let go on at a time: what it takes shows before the next one. Called with policy
 // and mu held.
 func (b *Batch) suspend(free int64, now time.Time) (stop []*task, resume []Running) {
-	jobs := b.byAge()
+	jobs := b.byAge(false)
 	run := len(jobs)
 	if free < 2*b.o.MemSuspend {
 		run = min(run, 1+int(1/(2-float64(free)/float64(b.o.MemSuspend))))
@@ -285,12 +285,12 @@ func (b *Batch) suspend(free int64, now time.Time) (stop []*task, resume []Runni
 	return stop, resume
 }
 
-// byAge are the tasks that have a process, the oldest first: by their numbers, so that one that
-// was put back is as old as before. Called with mu held.
-func (b *Batch) byAge() []*task {
+// byAge are the tasks that have a process, or with starting are about to, the oldest first: by their
+// numbers, so that one that was put back is as old as before. Called with mu held.
+func (b *Batch) byAge(starting bool) []*task {
 	var list []*task
 	for t := range b.begun {
-		if t.proc != nil && !t.evicted {
+		if (t.proc != nil || starting && t.starting) && !t.evicted {
 			list = append(list, t)
 		}
 	}
@@ -301,11 +301,13 @@ func (b *Batch) byAge() []*task {
 // evict ends the youngest job, to be run again later; with spare not if it is the only one.
 // Called with mu held.
 func (b *Batch) evict(spare bool) {
-	jobs := b.byAge()
+	jobs := b.byAge(true)
 	if len(jobs) == 0 || spare && len(jobs) == 1 {
 		return
 	}
 	t := jobs[len(jobs)-1]
 	t.evicted = true
-	t.proc.Stop()
+	if t.proc != nil { // else nowRuns does it
+		t.proc.Stop()
+	}
 }

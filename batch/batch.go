@@ -157,6 +157,9 @@ type Options struct {
 	// Stop is how a job is asked to end; nil: TERM, 200 ms, TERM, 100 ms, TERM,
 	// 50 ms, KILL. The last step is KILL whatever it says.
 	Stop []Step
+	// Stdin is what jobs read; nil: Terminal, or the null device. Several that run at once
+	// take what they read from each other.
+	Stdin *os.File
 	// Terminal, if not nil, is what jobs read, each as its foreground process
 	// group; Slots should be 1. nil: they read the null device.
 	Terminal *os.File
@@ -171,6 +174,8 @@ type Options struct {
 	Stdout, Stderr io.Writer
 	// Tag is expanded into Result.Tag and, with Lines, put in front of every line.
 	Tag *Template
+	// Paint makes of a job's tag what Lines puts in front of its lines; nil: the tag itself.
+	Paint func(seq int, tag string) string
 	// TempDir is where large outputs wait; empty: os.TempDir().
 	TempDir string
 

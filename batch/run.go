@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -80,7 +81,7 @@ func (b *Batch) try(s Slot, t *task, cmd Command, r *Result, out *outputs) error
 		return err
 	}
 	st := Start{
-		Dir: r.Dir, Terminal: b.o.Terminal, Stdin: b.o.Terminal,
+		Dir: r.Dir, Terminal: b.o.Terminal, Stdin: cmp.Or(b.o.Stdin, b.o.Terminal),
 		Timeout: b.timeout(), CPU: b.o.CPU, Memory: b.o.Memory, Stop: b.o.Stop,
 	}
 	st.Env = b.environ(t, r.Slot)
@@ -136,6 +137,9 @@ func (b *Batch) nowRuns(t *task, p Running) {
 	b.trace(t, sched.Running, sched.Dispatched)
 	b.startDecided(t)
 	b.press(t)
+	if t.evicted {
+		p.Stop()
+	}
 	if d := b.timeoutNow; d > 0 {
 		p.SetTimeout(d)
 	}
@@ -209,6 +213,9 @@ func (b *Batch) sink(t *task, r *Result, out *outputs, st *Start) (l lines) {
 		tag := ""
 		if b.o.Tag != nil {
 			tag = r.Tag + "\t"
+		}
+		if tag != "" && b.o.Paint != nil {
+			tag = b.o.Paint(t.seq, r.Tag) + "\t"
 		}
 		l.out = &lineWriter{mu: &b.tagged, w: b.o.Stdout, tag: tag, part: buffer{dir: b.o.TempDir}}
 		l.err = &lineWriter{mu: &b.tagged, w: b.o.Stderr, tag: tag, part: buffer{dir: b.o.TempDir}}

@@ -92,11 +92,16 @@ func (e *packed) end(now time.Duration) time.Duration {
 // String implements Policy.
 func (b *Backfill) String() string { return "backfill" }
 
+func (b *Backfill) chooses() {}
+
 // Decide implements Policy.
 func (b *Backfill) Decide(now time.Duration, events ...Event) []Decision {
 	b.out, b.starts = b.out[:0], b.starts[:0]
 	for i := range events {
 		b.note(&events[i])
+	}
+	if b.places == 0 {
+		return nil // what wants more than there is would want nothing
 	}
 	b.recount()
 	for len(b.waiting) > 0 && (b.startHead(now) || b.makeRoom(now)) {

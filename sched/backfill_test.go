@@ -180,6 +180,11 @@ func TestBackfillSteps(t *testing.T) {
 		s.step("", Event{Kind: Finish, Job: 1})
 		s.step("run 3", Event{Kind: Finish, Job: 2})
 	})
+	t.Run("nothing before there are places", func(t *testing.T) {
+		s := &scene{t: t, p: &Backfill{}}
+		s.step("", wants(1, 1, 0), wants(2, 1, 0))
+		s.step("run 1", Event{Kind: Resize, Places: 1})
+	})
 	t.Run("a blocked job keeps what it takes", func(t *testing.T) {
 		s := &scene{t: t, p: &Backfill{}}
 		s.step("run 1", Event{Kind: Resize, Places: 1}, wants(1, 1, 0), wants(2, 1, 0))

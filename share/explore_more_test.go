@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -86,7 +87,7 @@ func permitsCase(n, procs, strands int, weights []int64, cancels bool) func(*exp
 					if cancels {
 						ctx = p.Context()
 					}
-					ok, err := s.try(ctx, weight)
+					ok, err := s.try(ctx, weight, unbounded)
 					if !ok && err == nil {
 						err = s.wait(ctx, weight)
 					}
@@ -114,7 +115,7 @@ func permitsCase(n, procs, strands int, weights []int64, cancels bool) func(*exp
 			if got := s.available(); got != int64(n) {
 				return fmt.Errorf("%d permits of %d are there", got, n)
 			}
-			if ok, err := s.try(context.Background(), int64(n)); !ok || err != nil {
+			if ok, err := s.try(context.Background(), int64(n), unbounded); !ok || err != nil {
 				return fmt.Errorf("they can't be had: %v, %v", ok, err)
 			}
 			return nil
@@ -147,6 +148,50 @@ func TestExplorePermits(t *testing.T) {
 			explore.Options{Kills: 1, Cancels: 2, Jumps: 3, AnyWake: true},
 		}.run(t, permitsCase(2, 3, 1, []int64{2, 1, 2}, true))
 	})
+}
+
+// belowCase lets one strand of each participant acquire a permit of plenty below a bound of its own.
+func belowCase(bounds ...int64) func(*explore.World) {
+	return func(w *explore.World) {
+		words := w.Words("semaphore", objectWords)
+		most := int(slices.Max(bounds))
+		for k, p := range processes(w, len(bounds)) {
+			s := p.permits(1000, words)
+			p.Go("s", func() {
+				ctx := context.Background()
+				ok, err := s.try(ctx, 1, bounds[k])
+				if !ok && err == nil {
+					err = s.waitBelow(ctx, bounds[k])
+				}
+				if err != nil {
+					w.Fail("%v", err)
+				}
+				leave := w.Inside("the semaphore", most)
+				w.Step("uses it")
+				leave()
+				s.release(1)
+			})
+		}
+		survivor := w.Participant("survivor").Immortal()
+		w.Finally(func() error {
+			if ok, err := (process{survivor}).permits(1000, words).try(context.Background(), 1, 1); !ok || err != nil {
+				return fmt.Errorf("a permit is held: %v, %v", ok, err)
+			}
+			return nil
+		})
+	}
+}
+
+// Each judges by its own bound, whoever dies, and nobody sleeps on.
+func TestExplorePermitsBelow(t *testing.T) {
+	for _, bounds := range [][]int64{{1, 1}, {1, 2}, {2, 2, 2}, {1, 2, 1}} {
+		t.Run(fmt.Sprint(bounds), func(t *testing.T) {
+			search{
+				explore.Options{Preemptions: 1, Kills: 1},
+				explore.Options{Kills: 1, Jumps: 2, AnyWake: true},
+			}.run(t, belowCase(bounds...))
+		})
+	}
 }
 
 // Posted permits are as good as those that were there, and consumed ones never return.

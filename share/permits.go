@@ -3,6 +3,7 @@ package share
 import (
 	"context"
 	"errors"
+	"math"
 	"runtime"
 	"time"
 
@@ -50,6 +51,11 @@ import (
 //	consuming                         the permits gone, if posted was changed
 //
 // # Fairness and cost
+//
+// A take that is bounded (below) asks in addition that fewer than so many are held, which is
+// another condition over the same sum: it changes with releases and deaths alone, and these wake
+// all. Who waits for it may have to wait when others need not, so it waits at no gate and
+// never becomes the heir: nobody else stands behind it.
 //
 // Who finds enough permits takes them, also when others wait for more: but a head that
 // has waited for patience becomes the heir, and then nobody else gets any until it has
@@ -117,15 +123,24 @@ func (p *permits) bury() {
 	}
 }
 
-// take takes n permits if they are there and it is this participant's turn. The latch
-// is held.
-func (p *permits) take(n int64, head bool) (bool, error) {
+// unbounded is how many permits may be held if nobody says fewer.
+const unbounded = math.MaxInt64
+
+// can reports whether n permits may be taken.
+func (p *permits) can(n, below int64) bool {
+	sum := p.sum()
+	return p.limit()-sum >= n && sum < below
+}
+
+// take takes n permits if they are there, fewer than below are held, and it is this
+// participant's turn. The latch is held.
+func (p *permits) take(n, below int64, head bool) (bool, error) {
 	if !p.line.turn(head) {
 		return false, nil
 	}
-	if p.limit()-p.sum() < n {
+	if !p.can(n, below) {
 		p.bury()
-		if p.limit()-p.sum() < n {
+		if !p.can(n, below) {
 			return false, nil
 		}
 	}
@@ -141,20 +156,20 @@ func (p *permits) take(n int64, head bool) (bool, error) {
 }
 
 // try takes n permits if it can without waiting for one.
-func (p *permits) try(ctx context.Context, n int64) (bool, error) {
+func (p *permits) try(ctx context.Context, n, below int64) (bool, error) {
 	g, err := p.latch.lock(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer p.latch.unlock(g.token, false)
-	return p.take(n, false)
+	return p.take(n, below, false)
 }
 
 // tryPatience bounds how long tryNow waits for a latch whose holder may be stopped.
 const tryPatience = 10 * time.Millisecond
 
 // tryNow is try for one who does not wait.
-func (p *permits) tryNow(n int64) bool {
+func (p *permits) tryNow(n, below int64) bool {
 	g, ok := p.latch.try()
 	if !ok {
 		ctx, cancel := context.WithTimeout(context.Background(), tryPatience)
@@ -165,7 +180,7 @@ func (p *permits) tryNow(n int64) bool {
 		}
 	}
 	defer p.latch.unlock(g.token, false)
-	took, err := p.take(n, false)
+	took, err := p.take(n, below, false)
 	return took && err == nil
 }
 
@@ -177,12 +192,19 @@ func (p *permits) wait(ctx context.Context, n int64) error {
 			return false, err
 		}
 		defer p.latch.unlock(g.token, false)
-		ok, err := p.take(n, true)
+		ok, err := p.take(n, unbounded, true)
 		if !ok && err == nil && long {
 			p.line.claim()
 		}
 		return ok, err
 	})
+}
+
+// waitBelow takes a permit when fewer than below are held.
+func (p *permits) waitBelow(ctx context.Context, below int64) error {
+	l := p.line
+	l.gate = gate{}
+	return l.wait(ctx, func(bool) (bool, error) { return p.try(ctx, 1, below) })
 }
 
 // release gives back n permits that this participant holds.

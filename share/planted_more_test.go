@@ -18,6 +18,8 @@ var permitsFaults = []plant{
 	{"permits: the latch is not atomic", at(0, notAtomic), explore.Options{Preemptions: 2}, permitsCase(1, 2, 1, []int64{1}, false), either},
 	{"permits: posting is lost", at(3, loses(func(_, _ uint64) bool { return true })), explore.Options{Preemptions: 1}, postTwo, either},
 	{"permits: who sleeps does not say so", at(4, without(1)), explore.Options{Preemptions: 2}, permitsCase(1, 2, 1, []int64{1}, false), spins},
+	{"permits: nobody is woken who waits below a bound", inMemory(wakesNobody), explore.Options{Preemptions: 2}, belowCase(1, 1), hangs},
+	{"permits: a death before the sleep below a bound is missed", inMemory(deafToDeaths), kill1, belowCase(1, 1), hangs},
 	{"permits: the heir stays the heir", at(5, loses(func(_, new uint64) bool { return new == 0 })), explore.Options{Preemptions: 2, Jumps: 3}, permitsCase(1, 2, 1, []int64{1}, false), either},
 	{"permits: a release is lost", at(-1, loses(func(old, new uint64) bool { return owner(old) != 0 && old == new+1 })), explore.Options{Preemptions: 1}, permitsCase(1, 2, 1, []int64{1}, false), either},
 	{"permits: a release is not atomic", at(-1, notAtomic), explore.Options{Preemptions: 2}, permitsCase(1, 2, 1, []int64{1}, false), either},

@@ -41,7 +41,7 @@ func TestRosterOfTheDead(t *testing.T) {
 			words := newWords(kindSemaphore)
 			lives(n, func(i int, m cell.Extender, gates [3]cell.Word) {
 				p := newPermits(10*n, m, words, m, [2]cell.Word(gates[:]))
-				if ok, err := p.try(ctx, 2); !ok || err != nil {
+				if ok, err := p.try(ctx, 2, unbounded); !ok || err != nil {
 					t.Fatalf("participant %d: %v, %v", i, ok, err)
 				}
 				if releases {

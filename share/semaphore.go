@@ -84,6 +84,22 @@ func (s *Semaphore) TryAcquireN(ctx context.Context, n int) (Guard, bool) {
 	return s.s.tryAcquire(ctx, n)
 }
 
+// AcquireBelow waits until fewer than n permits are held, by anybody, and takes one. So callers may
+// differ in how many they allow, each judges by its own number, and AcquireBelow of 1 waits until
+// nobody holds any. It is not fair: others that allow more are served while it waits.
+func (s *Semaphore) AcquireBelow(ctx context.Context, n int) (Guard, error) {
+	return s.s.acquireBelow(ctx, n)
+}
+
+// TryAcquireBelow takes a permit if fewer than n are held. It waits for no permit.
+func (s *Semaphore) TryAcquireBelow(ctx context.Context, n int) (Guard, bool) {
+	mustBe(s.s != nil)
+	if s.s.check(n) != nil || !s.s.tryNow(1, int64(n)) || s.s.space.closed.Load() {
+		return Guard{}, false
+	}
+	return s.s.acquired(ctx, 1), true
+}
+
 // Value is how many permits can be had now.
 func (s *Semaphore) Value() int { return s.s.value() }
 
@@ -172,10 +188,15 @@ func (s *semaphore) acquire(ctx context.Context, n int) (Guard, error) {
 	if ctx.Err() != nil {
 		return Guard{}, s.failed("acquire", context.Cause(ctx))
 	}
-	ok, err := s.try(ctx, int64(n))
+	ok, err := s.try(ctx, int64(n), unbounded)
 	if !ok && err == nil {
-		err = s.acquireSlow(ctx, n)
+		err = s.acquireSlow(ctx, n, unbounded)
 	}
+	return s.waited(ctx, n, err)
+}
+
+// waited is the end of an acquire.
+func (s *semaphore) waited(ctx context.Context, n int, err error) (Guard, error) {
 	if err == nil && s.space.closed.Load() {
 		err = ErrClosed
 	}
@@ -185,18 +206,39 @@ func (s *semaphore) acquire(ctx context.Context, n int) (Guard, error) {
 	return s.acquired(ctx, n), nil
 }
 
-func (s *semaphore) acquireSlow(ctx context.Context, n int) error {
+// acquireBelow takes one permit when fewer than n are held.
+func (s *semaphore) acquireBelow(ctx context.Context, n int) (Guard, error) {
+	if s == nil {
+		return Guard{}, errNothing
+	}
+	if err := s.check(n); err != nil {
+		return Guard{}, s.failed("acquire", err)
+	}
+	if ctx.Err() != nil {
+		return Guard{}, s.failed("acquire", context.Cause(ctx))
+	}
+	ok, err := s.try(ctx, 1, int64(n))
+	if !ok && err == nil {
+		err = s.acquireSlow(ctx, 1, int64(n))
+	}
+	return s.waited(ctx, 1, err)
+}
+
+func (s *semaphore) acquireSlow(ctx context.Context, n int, below int64) error {
 	ctx, end, err := s.space.block(ctx, wanted{s, int64(n)})
 	if err != nil {
 		return err
 	}
 	defer end()
+	if below != unbounded {
+		return s.waitBelow(ctx, below)
+	}
 	return s.wait(ctx, int64(n))
 }
 
 func (s *semaphore) tryAcquire(ctx context.Context, n int) (Guard, bool) {
 	mustBe(s != nil)
-	if s.check(n) != nil || !s.tryNow(int64(n)) || s.space.closed.Load() {
+	if s.check(n) != nil || !s.tryNow(int64(n), unbounded) || s.space.closed.Load() {
 		return Guard{}, false
 	}
 	return s.acquired(ctx, n), true

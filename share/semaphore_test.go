@@ -2,6 +2,7 @@ package share
 
 import (
 	"context"
+	"errors"
 	"math"
 	"sync/atomic"
 	"testing"
@@ -241,5 +242,50 @@ func TestSemaphoreHeirCancelled(t *testing.T) {
 		if s.Value() != 2 {
 			t.Errorf("%d permits are left", s.Value())
 		}
+	})
+}
+
+// Who allows more is served while one that allows less waits.
+func TestSemaphoreBelow(t *testing.T) {
+	onEach(t, func(t *testing.T, s *Space) {
+		sem, ctx := must(s.Semaphore("s", 5)), bounded(t)
+		a := must(sem.AcquireBelow(ctx, 1))
+		if _, ok := sem.TryAcquireBelow(ctx, 1); ok {
+			t.Error("a second permit below 1")
+		}
+		none := start(func() { must(sem.AcquireBelow(ctx, 1)).Release() })
+		asleep(t, 1, "(*semaphore).acquireSlow")
+		for range 100 {
+			b := must(sem.AcquireBelow(ctx, 2))
+			if _, ok := sem.TryAcquireBelow(ctx, 2); ok {
+				t.Error("a third permit below 2")
+			}
+			b.Release()
+		}
+		a.Release()
+		none()
+		if sem.Value() != 5 {
+			t.Errorf("%d permits are left", sem.Value())
+		}
+		all := must(sem.AcquireN(ctx, 5))
+		if _, ok := sem.TryAcquireBelow(ctx, 9); ok {
+			t.Error("a sixth permit of five")
+		}
+		all.Release()
+		for _, n := range []int{0, -1, math.MaxInt} {
+			_, err := sem.AcquireBelow(ctx, n)
+			contains(t, err, "share: acquire ", "permits")
+		}
+		short, cancel := context.WithCancel(ctx)
+		a = must(sem.AcquireBelow(ctx, 1))
+		gone := start(func() {
+			if _, err := sem.AcquireBelow(short, 1); !errors.Is(err, context.Canceled) {
+				t.Errorf("given up: %v", err)
+			}
+		})
+		asleep(t, 1, "(*semaphore).acquireSlow")
+		cancel()
+		gone()
+		a.Release()
 	})
 }

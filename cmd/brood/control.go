@@ -237,7 +237,7 @@ func changeSlots(b *batch.Batch, n int) {
 func moreSlots(b *batch.Batch, by int) {
 	n := min(max(b.Slots()+by, 1), batch.Unlimited)
 	changeSlots(b, n)
-	say("%s at once from now on", count(n, "job"))
+	inform("%s at once from now on", count(n, "job"))
 }
 
 // errWhole is said of flags that need the columns of an input.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -33,11 +34,16 @@ func (f *demandFlags) weighs() bool { return f.weight != "" || f.cpus != "" || f
 // differ reports whether jobs differ by what they take or run after.
 func (f *demandFlags) differ() bool { return f.weighs() || f.name != "" || f.after != "" }
 
-// parse reads the templates.
-func (f *demandFlags) parse() error {
+// checkNames finds names that nobody calls.
+func (f *demandFlags) checkNames() error {
 	if f.name != "" && f.after == "" {
 		return fmt.Errorf("--name %s is what --after calls jobs by: add --after, or leave it away", f.name)
 	}
+	return nil
+}
+
+// parse reads the templates, in the syntax of the command.
+func (f *demandFlags) parse(s batch.Syntax) error {
 	if f.after != "" && f.name == "" {
 		f.name = "{#}"
 	}
@@ -46,22 +52,8 @@ func (f *demandFlags) parse() error {
 		to         *perJob
 	}{{"weight", f.weight, &f.weightOf}, {"cpus", f.cpus, &f.cpusOf}, {"mem-need", f.memNeed, &f.memOf}, {"name", f.name, &f.nameOf}, {"after", f.after, &f.afterOf}} {
 		var err error
-		if *x.to, err = parsePerJob(x.text); err != nil {
+		if *x.to, err = parsePerJob(x.text, s); err != nil {
 			return fmt.Errorf("--%s: %w", x.flag, err)
-		}
-	}
-	return nil
-}
-
-// reread reads the templates again in the syntax of the command, which knows the names
-// of columns.
-func (f *demandFlags) reread(s batch.Syntax) (err error) {
-	for _, v := range []*perJob{&f.weightOf, &f.cpusOf, &f.memOf, &f.nameOf, &f.afterOf} {
-		if v.t == nil {
-			continue
-		}
-		if v.t, err = s.Argv([]string{v.text}); err != nil {
-			return err
 		}
 	}
 	return nil
@@ -75,10 +67,10 @@ type perJob struct {
 }
 
 // parsePerJob reads the value of a flag.
-func parsePerJob(text string) (v perJob, err error) {
+func parsePerJob(text string, s batch.Syntax) (v perJob, err error) {
 	v = perJob{given: text != "", text: text}
-	if strings.Contains(text, "{") {
-		v.t, err = batch.ParseArgv([]string{text})
+	if strings.Contains(text, cmp.Or(s.Replace, "{")) || strings.Contains(text, "{") {
+		v.t, err = s.Argv([]string{text})
 	}
 	return v, err
 }

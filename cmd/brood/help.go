@@ -7,12 +7,17 @@ const replacementStrings = `  {} the input   {.} without extension   {/} base na
   {= STEPS =} {=1 STEPS =} changed by s/RE2/text/gi, tr/a-z/A-Z/d, uc, lc; with ; between
 `
 
-// runNotes end the page of brood run: its examples work when they are pasted.
-const runNotes = `Exit code: 0, the number of failed jobs up to 100, 101 for more, 255 for an error
-of brood's own. Ctrl-C: start no more jobs; again: end them; again: kill them.
-HUP is like Ctrl-C, TERM ends them, Ctrl-\ kills them, USR1 lists what runs.
+// runExit, runSignals and runExamples end the page of brood run: its examples work when they are
+// pasted.
+const runExit = `Exit code: 0, the number of failed jobs up to 100, 101 for more, 255 for an error
+of brood's own.
+`
 
-Examples
+const runSignals = `Ctrl-C: start no more jobs; again: end them; again: kill them. HUP is like Ctrl-C, TERM
+ends them, Ctrl-\ kills them, USR1 lists what runs. brood ctl does the same, and more.
+`
+
+const runExamples = `Examples
   brood run gzip -9 ::: *.log
   find . -name '*.flac' -print0 | brood run -0 --bar ffmpeg -i {} {.}.mp3
   brood run -k --tag sh -c 'echo $0 $1' {1} {2} ::: a b ::: 1 2 3

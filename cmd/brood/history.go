@@ -63,10 +63,11 @@ func historyShowCommand() *cobra.Command {
 	var asJSON bool
 	var lines int
 	c := &cobra.Command{
-		Use:   "show N|COMMAND",
-		Short: "List the jobs of a command, the longest first",
-		Long:  "List the jobs of a command, the longest first. N is its number in brood history.",
-		Args:  cobra.ExactArgs(1),
+		Use:               "show N|COMMAND",
+		Short:             "List the jobs of a command, the longest first",
+		Long:              "List the jobs of a command, the longest first. N is its number in brood history.",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeHistory,
 		RunE: func(c *cobra.Command, args []string) error {
 			path, groups, err := readHistory()
 			if err != nil {
@@ -91,7 +92,7 @@ func historyShowCommand() *cobra.Command {
 				return err
 			}
 			if n := len(jobs) - len(shown); n > 0 {
-				say("%s more: -n 0 shows all", count(n, "job"))
+				note("%s more: -n 0 shows all", count(n, "job"))
 			}
 			return nil
 		},
@@ -103,10 +104,11 @@ func historyShowCommand() *cobra.Command {
 
 func historyRemoveCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "rm N|COMMAND...",
-		Short: "Forget commands and their jobs",
-		Long:  "Forget commands and their jobs. N is a command's number in brood history.",
-		Args:  cobra.MinimumNArgs(1),
+		Use:               "rm N|COMMAND...",
+		Short:             "Forget commands and their jobs",
+		Long:              "Forget commands and their jobs. N is a command's number in brood history.",
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeHistory,
 		RunE: func(_ *cobra.Command, args []string) error {
 			path, groups, err := readHistory()
 			if err != nil {
@@ -153,7 +155,7 @@ func sayNoHistory(path string) error {
 	if err := history.Prepare(path); err != nil {
 		return fmt.Errorf("no history can be kept: %w: make it possible, or name a file in BROOD_HISTORY", err)
 	}
-	say("no history: it begins with the next brood run that has a job end well")
+	note("no history: it begins with the next brood run that has a job end well")
 	return nil
 }
 

@@ -268,7 +268,7 @@ func (f *runFlags) jobsOf(sources []input.Source, o *batch.Options) (iter.Seq2[b
 		return f.splitJobs(sources, o)
 	}
 	if len(sources) == 0 && term.IsTerminal(int(os.Stdin.Fd())) {
-		say("inputs are read from the terminal, one a line, up to Ctrl-D; give them after ::: or name a file after :::: instead")
+		inform("inputs are read from the terminal, one a line, up to Ctrl-D; give them after ::: or name a file after :::: instead")
 	}
 	r, err := input.Open(sources, input.Options{
 		Stdin: os.Stdin, Null: f.null, Delimiter: f.delimiter, ColSep: f.colSep, CSV: f.csv, Header: f.header != "",
@@ -338,7 +338,7 @@ func (f *runFlags) parse(o *batch.Options) error {
 			return fmt.Errorf("--priority: %w", err)
 		}
 	}
-	if err := f.reread(s); err != nil {
+	if err := f.demandFlags.parse(s); err != nil {
 		return err
 	}
 	return f.parseTag(s, o)

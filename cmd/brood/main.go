@@ -23,6 +23,19 @@ func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
 func main() {
 	brood.Init()
+	err := rootCommand().Execute()
+	var code exitCode
+	switch {
+	case errors.As(err, &code):
+		os.Exit(int(code))
+	case err != nil:
+		say("%v", err)
+		os.Exit(ownError)
+	}
+}
+
+// rootCommand is brood with all its commands.
+func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "brood",
 		Short:         "Run commands in supervised processes",
@@ -30,18 +43,10 @@ func main() {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.CompletionOptions.DisableDefaultCmd = true // there is one of our own
 	root.SetVersionTemplate("brood {{.Version}}\n")
-	root.AddCommand(runCommand(), simCommand(), psCommand(), spaceCommand(), historyCommand())
-	err := root.Execute()
-	var code exitCode
-	switch {
-	case errors.As(err, &code):
-		os.Exit(int(code))
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "brood:", err)
-		os.Exit(ownError)
-	}
+	root.AddCommand(runCommand(), simCommand(), psCommand(), spaceCommand(), historyCommand(), ctlCommand(), semCommand(), completionCommand(), manCommand())
+	return root
 }
 
 // version is the module's version, or the commit that it was built from.

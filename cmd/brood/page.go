@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
@@ -23,6 +26,7 @@ type section struct {
 	note  string // behind the title
 	rows  []row
 	text  string
+	man   string // of a text: its title in the manual page
 	page  *page
 }
 
@@ -44,6 +48,11 @@ func (p *page) section(title, note string) *section {
 	s := &section{title: title, note: note, page: p}
 	p.sections = append(p.sections, s)
 	return s
+}
+
+// text adds a text. man is its title in the manual page.
+func (p *page) text(man, text string) {
+	p.sections = append(p.sections, &section{man: man, text: text, page: p})
 }
 
 // term is a line that is no flag.
@@ -99,6 +108,38 @@ func (p *page) alias(name string, others ...string) {
 	for _, o := range others {
 		p.flags.SetNormalizeFunc(aliases(p.flags.GetNormalizeFunc(), o, name))
 	}
+}
+
+// refuse knows a flag of GNU parallel's only to say what to use instead.
+func (p *page) refuse(name, instead string) {
+	p.flags.BoolFunc(name, "", func(string) error { return refusal("--" + name + " " + instead) })
+	p.flags.Lookup(name).Hidden = true
+}
+
+// refusal is what is to be used instead of a flag.
+type refusal string
+
+// Error implements error.
+func (r refusal) Error() string { return string(r) }
+
+// helpOf makes the page the help of a command.
+func (p *page) helpOf(cmd *cobra.Command) {
+	cmd.SetHelpFunc(func(*cobra.Command, []string) {
+		if _, err := fmt.Print(p.help()); err != nil {
+			say("%v", err)
+			os.Exit(ownError)
+		}
+	})
+	cmd.SetUsageFunc(func(cmd *cobra.Command) error {
+		fmt.Fprintln(cmd.OutOrStderr(), "usage: brood", cmd.Use)
+		return nil
+	})
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		if r := refusal(""); errors.As(err, &r) {
+			return r
+		}
+		return fmt.Errorf("%w (see %s --help)", err, p.command)
+	})
 }
 
 // helpColumn is where the texts begin, helpWidth where they are broken.

@@ -56,11 +56,30 @@ func (p *printer) deliver(r *batch.Result) error {
 	tag := ""
 	if p.flags.tag || p.flags.tagString != "" {
 		tag = r.Tag + "\t"
+		if p.flags.coloredTags() {
+			tag = painted(jobColor(r.Seq), r.Tag) + "\t"
+		}
 	}
-	if err := batch.WriteTagged(os.Stdout, tag, r.Stdout()); err != nil {
+	if err := p.paint(os.Stdout, tag, r, r.Stdout()); err != nil {
 		return err
 	}
-	return batch.WriteTagged(os.Stderr, tag, r.Stderr())
+	return p.paint(os.Stderr, tag, r, r.Stderr())
+}
+
+// paint writes an output of a job, in its colour if it has one.
+func (p *printer) paint(w io.Writer, tag string, r *batch.Result, out io.Reader) error {
+	color := p.flags.colorOf(r)
+	if color == "" {
+		return batch.WriteTagged(w, tag, out)
+	}
+	if p.flags.coloredTags() {
+		tag = r.Tag + "\t" // one colour at a time
+	}
+	lines := &painter{w: w, color: color}
+	if err := batch.WriteTagged(lines, tag, out); err != nil {
+		return err
+	}
+	return lines.end()
 }
 
 // started prints a command when it starts, for the ways of output where its

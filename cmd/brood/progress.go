@@ -19,9 +19,9 @@ import (
 type progress struct {
 	flags    *runFlags
 	batch    *batch.Batch
+	held     *holder
 	terminal bool
 	asked    bool
-	slots    int
 
 	mu     sync.Mutex
 	drawn  bool
@@ -35,8 +35,8 @@ const (
 	printEvery  = time.Second
 )
 
-func newProgress(f *runFlags, b *batch.Batch, slots int) *progress {
-	p := &progress{slots: slots, flags: f, batch: b, terminal: term.IsTerminal(int(os.Stderr.Fd())), asked: f.bar || f.progress || f.eta, quit: make(chan struct{})}
+func newProgress(f *runFlags, b *batch.Batch, h *holder) *progress {
+	p := &progress{held: h, flags: f, batch: b, terminal: term.IsTerminal(int(os.Stderr.Fd())), asked: f.bar || f.progress || f.eta, quit: make(chan struct{})}
 	if p.asked {
 		p.done.Go(p.loop)
 	}
@@ -77,6 +77,13 @@ func (p *progress) draw() {
 	}
 	if width, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil && width > 1 && len(line) >= width {
 		line = line[:width-1]
+	}
+	if n := strings.IndexByte(line, ']') + 1; p.flags.bar && n > 0 && colored() {
+		color := green
+		if s.Failed > 0 {
+			color = red
+		}
+		line = painted(color, line[:n]) + line[n:]
 	}
 	fmt.Fprint(os.Stderr, "\r\x1b[K", line)
 	p.drawn = true
@@ -124,12 +131,15 @@ func (p *progress) line(s batch.Stats) string {
 	}
 	fmt.Fprintf(&w, ", %d running, %s", s.Running, short(s.Wall))
 	if p.flags.eta || p.flags.bar {
-		if left, ok := eta(s, p.slots); ok {
+		if left, ok := eta(s, p.batch.Slots()); ok {
 			fmt.Fprintf(&w, ", about %s left", short(left))
 		}
 	}
-	if s.Stopping {
+	switch {
+	case s.Stopping:
 		w.WriteString(", stopping")
+	case p.held.paused():
+		w.WriteString(", paused")
 	}
 	return w.String()
 }
@@ -176,9 +186,13 @@ func (p *progress) end(s batch.Summary, bought string) {
 	p.done.Wait()
 	p.hide(true)
 	if p.asked || p.terminal && (s.Failed > 0 || bought != "") {
-		say("%s", verdictLine(s))
+		color := green
+		if s.Failed > 0 || s.NotRun > 0 {
+			color = red
+		}
+		informIn(color, "%s", verdictLine(s))
 		if bought != "" {
-			say("%s", bought)
+			inform("%s", bought)
 		}
 	}
 }

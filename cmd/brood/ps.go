@@ -24,10 +24,11 @@ waiting goroutines are shown for each process.`
 func psCommand() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
-		Use:   "ps [NAME]",
-		Short: "List spaces: who takes part, who has what, who waits for what",
-		Long:  psHelp,
-		Args:  cobra.MaximumNArgs(1),
+		Use:               "ps [NAME]",
+		Short:             "List spaces: who takes part, who has what, who waits for what",
+		Long:              psHelp,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeSpaces(false),
 		RunE: func(c *cobra.Command, args []string) error {
 			infos, err := spaceInfos(args)
 			if asJSON {

@@ -38,6 +38,7 @@ type runFlags struct {
 	startFlags
 	demandFlags
 	jobsFile *jobsFile // of -j FILE
+	comfortFlags
 	// scheduling
 	policyFlags
 	// schedule
@@ -65,19 +66,9 @@ func runCommand() *cobra.Command {
 		},
 	}
 	p := f.define(cmd)
-	cmd.SetHelpFunc(func(*cobra.Command, []string) {
-		if _, err := fmt.Print(p.help()); err != nil {
-			say("%v", err)
-			os.Exit(ownError)
-		}
-	})
-	cmd.SetUsageFunc(func(cmd *cobra.Command) error {
-		fmt.Fprintln(cmd.OutOrStderr(), "usage: brood", cmd.Use)
-		return nil
-	})
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		return fmt.Errorf("%w (see brood run --help)", err)
-	})
+	p.helpOf(cmd)
+	p.completeFlags(cmd, runValues)
+	cmd.ValidArgsFunction = completeCommand
 	return cmd
 }
 
@@ -105,11 +96,14 @@ func (f *runFlags) define(cmd *cobra.Command) *page {
 	f.defineLog(p)
 	f.demandFlags.define(p)
 	f.policyFlags.define(p)
-	p.sections = append(p.sections, &section{text: runNotes})
+	p.text("EXIT STATUS", runExit)
+	p.text("SIGNALS", runSignals)
+	p.text("EXAMPLES", runExamples)
 	p.alias("lb", "line-buffer", "linebuffer")
 	p.alias("term-seq", "termseq")
 	p.alias("wd", "workdir")
 	p.alias("mem", "memory")
+	p.refuse("semaphore", "is a command of its own: use brood sem")
 	return p
 }
 
@@ -148,6 +142,7 @@ func (f *runFlags) defineOutput(p *page) {
 	s.boolean(&f.bar, "bar", "a bar")
 	s.boolean(&f.progress, "progress", "how many jobs are done, and how many run")
 	s.boolean(&f.eta, "eta", "when it will be done, by what earlier runs took")
+	f.comfortFlags.define(s)
 
 	s = p.section("Schedule", "")
 	s.string(&f.trace, "trace", "", "FILE", "what every job and slot did, for ui.perfetto.dev")
@@ -208,15 +203,18 @@ func (f *runFlags) run(args []string) error {
 	out.terminate = b.Terminate
 	out.recorder = f.newRecorder(b)
 	useProcs(max(o.Slots, o.Degree))
-	out.progress = newProgress(f, b, o.Slots)
-	sig := handleSignals(b, out.progress)
+	held := &holder{batch: b}
+	out.progress = newProgress(f, b, held)
+	sig := handleSignals(b, held, out.progress)
+	ctl := listenControl(b, held, sig, out.progress)
 	out.interrupted = sig.interrupted
 	stopFollowing := f.jobsFile.follow(b)
 	sum, err := b.Each(context.Background(), jobs, out.deliver)
 	stopFollowing()
+	ctl.stop()
 	sig.stop()
 	historyErr := out.recorder.end()
-	out.progress.end(sum, f.bought(sum, o.Policy, o.Slots, sig.suspended()))
+	out.progress.end(sum, f.bought(sum, o.Policy, o.Slots, held.ever.Load()))
 	f.sayHistory(historyErr)
 	traceErr := out.tracer.write(sum.Wall)
 	if err == nil {
@@ -224,7 +222,9 @@ func (f *runFlags) run(args []string) error {
 	} else if traceErr != nil {
 		say("%v", traceErr)
 	}
-	return f.verdict(sum, err, sig.last())
+	err = f.verdict(sum, err, sig.last())
+	f.runNotify(sum, err)
+	return err
 }
 
 // useProcs lets every slot's thread return from its system calls at once: such a
@@ -240,7 +240,7 @@ func useProcs(slots int) {
 // overlooked.
 func (f *runFlags) verdict(sum batch.Summary, err error, sig os.Signal) error {
 	for _, n := range sum.Notes {
-		say("%s", n)
+		inform("%s", n)
 	}
 	switch {
 	case errors.Is(err, syscall.EPIPE):
@@ -252,9 +252,9 @@ func (f *runFlags) verdict(sum batch.Summary, err error, sig os.Signal) error {
 		}
 		return err
 	case sum.Halted:
-		say("halted by --halt %s: %d ok, %d failed, %d read but not run", f.halt, sum.OK, sum.Failed, sum.NotRun)
+		inform("halted by --halt %s: %d ok, %d failed, %d read but not run", f.halt, sum.OK, sum.Failed, sum.NotRun)
 	case sig != nil:
-		say("stopped by %v: %d done, %d read but not run%s", sig, sum.Done, sum.NotRun, f.howToGoOn())
+		inform("stopped by %v: %d done, %d read but not run%s", sig, sum.Done, sum.NotRun, f.howToGoOn())
 		if sum.ExitCode() == 0 {
 			return exitCode(ownError)
 		}
@@ -272,9 +272,6 @@ func (f *runFlags) howToGoOn() string {
 	}
 	return "; run the same command with --resume to go on"
 }
-
-// say writes a line of brood's own to standard error.
-func say(format string, args ...any) { fmt.Fprintf(os.Stderr, "brood: "+format+"\n", args...) }
 
 // cause is an error of the system without the names of call and file.
 func cause(err error) error {
@@ -328,7 +325,7 @@ func (f *runFlags) options() (o batch.Options, err error) {
 		Timeout: f.timeout.Duration, TimeoutPercent: f.timeout.percent, CPU: f.cpu.Duration, Delay: f.delay.Duration, RetryDelay: f.retryDelay.Duration,
 		Nice: f.nice, Tries: f.retries, KeepOrder: f.keepOrder, JobLog: f.jobLog,
 	}
-	for _, set := range []func(*batch.Options) error{f.setPool, f.startFlags.set, f.setPolicy, f.setPlace, f.setOutput, f.setResume} {
+	for _, set := range []func(*batch.Options) error{f.setPool, f.startFlags.set, f.setPolicy, f.setPlace, f.setComfort, f.setOutput, f.setResume} {
 		if err := set(&o); err != nil {
 			return o, err
 		}
@@ -380,7 +377,7 @@ func (f *runFlags) setPool(o *batch.Options) (err error) {
 // setPolicy reads the flags about scheduling.
 func (f *runFlags) setPolicy(o *batch.Options) error {
 	f.packs = f.weighs()
-	if err := f.demandFlags.parse(); err != nil {
+	if err := f.checkNames(); err != nil {
 		return err
 	}
 	return f.policyFlags.set(o, f.tty)

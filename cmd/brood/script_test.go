@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -24,7 +26,7 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) != "brood" {
 		os.Setenv("BROOD_HISTORY", "") // no test writes to the user's; the scripts have one each
 	}
-	testscript.Main(m, map[string]func(){"brood": main, "hold": hold})
+	testscript.Main(m, map[string]func(){"brood": main, "hold": hold, "knock": knock})
 }
 
 // hold is the script program "hold SPACE": it takes part in a space, takes a lock, two permits of
@@ -67,6 +69,20 @@ func hold() {
 	p.Release()
 	g.Release()
 	must(space.Close())
+}
+
+// knock is the test program "knock NAME": it asks the batch at a socket to pause, whoever it is, and
+// prints the answer.
+func knock() {
+	c, err := net.Dial("unix", os.Args[1])
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	c.SetDeadline(time.Now().Add(time.Minute))
+	fmt.Fprintln(c, `{"do":"pause"}`)
+	b, err := io.ReadAll(c)
+	fmt.Printf("%q %v", b, err)
 }
 
 // fill makes queues in which there is something.

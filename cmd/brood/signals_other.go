@@ -19,12 +19,10 @@ type signals struct{}
 
 func takePipeSignal() {}
 
-func handleSignals(*batch.Batch, *progress) *signals { return &signals{} }
+func handleSignals(*batch.Batch, *holder, *progress) *signals { return &signals{} }
 
 func (s *signals) stop() {}
 
 func (s *signals) last() os.Signal { return nil }
 
 func (s *signals) interrupted() {}
-
-func (s *signals) suspended() bool { return false }

@@ -3,15 +3,10 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"os/signal"
-	"slices"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/brood-go/brood/batch"
 )
@@ -28,12 +23,11 @@ const (
 // signals turns signals into requests to the batch.
 type signals struct {
 	b    *batch.Batch
+	h    *holder
 	p    *progress
 	ch   chan os.Signal
 	quit chan struct{}
 	done sync.WaitGroup
-
-	held atomic.Bool // it was, by Ctrl-Z
 
 	mu    sync.Mutex
 	ints  int
@@ -46,8 +40,8 @@ type signals struct {
 func takePipeSignal() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // handleSignals begins to listen.
-func handleSignals(b *batch.Batch, p *progress) *signals {
-	s := &signals{b: b, p: p, ch: make(chan os.Signal, 16), quit: make(chan struct{})}
+func handleSignals(b *batch.Batch, h *holder, p *progress) *signals {
+	s := &signals{b: b, h: h, p: p, ch: make(chan os.Signal, 16), quit: make(chan struct{})}
 	signal.Notify(s.ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGTSTP, moreJobs, fewerJobs)
 	if !signal.Ignored(syscall.SIGHUP) { // nohup
 		signal.Notify(s.ch, syscall.SIGHUP)
@@ -84,16 +78,13 @@ func (s *signals) last() os.Signal {
 	return s.final
 }
 
-// suspended reports whether Ctrl-Z held the batch.
-func (s *signals) suspended() bool { return s.held.Load() }
-
 func (s *signals) handle(sig os.Signal) {
 	switch sig {
 	case syscall.SIGINT:
 		s.interrupted()
 	case syscall.SIGHUP:
 		s.stopping(sig)
-		s.b.Drain()
+		s.h.drain()
 	case syscall.SIGTERM:
 		s.stopping(sig)
 		s.b.Terminate()
@@ -127,11 +118,11 @@ func (s *signals) interrupted() {
 	s.p.clear()
 	switch running := s.b.Stats().Running; n {
 	case 1:
-		s.b.Drain()
-		say("no more jobs are started; waiting for %s (Ctrl-C again: terminate)", count(running, "running job"))
+		s.h.drain()
+		inform("no more jobs are started; waiting for %s (Ctrl-C again: terminate)", count(running, "running job"))
 	case 2:
 		s.b.Terminate()
-		say("terminating %s (Ctrl-C again: kill)", count(running, "running job"))
+		inform("terminating %s (Ctrl-C again: kill)", count(running, "running job"))
 	default:
 		s.b.Kill()
 	}
@@ -140,53 +131,9 @@ func (s *signals) interrupted() {
 // list says what runs.
 func (s *signals) list() {
 	s.p.clear()
-	jobs := s.b.Running()
-	say("%s", count(len(jobs), "running job"))
-	for _, j := range jobs {
-		pid := "starting"
-		if j.PID != 0 {
-			pid = fmt.Sprint("pid ", j.PID)
-		}
-		state := ""
-		switch {
-		case j.State == "paused":
-			state = ", paused: waits for " + waitWords[j.WaitFor]
-		case j.State == "blocked":
-			state = ", blocked"
-		}
-		say("  job %d, slot %d, try %d, %s, %s%s: %s", j.Seq, j.Slot, j.Try, pid, time.Since(j.Since).Round(time.Millisecond), state, j.Command)
+	for _, line := range statusOf(s.b, s.h, true).lines() {
+		note("%s", line)
 	}
-	waiting, sums := s.b.Waiting(listedWaiting)
-	if len(waiting) == 0 {
-		return
-	}
-	var why []string
-	total := 0
-	for w, n := range sums {
-		why = append(why, fmt.Sprintf("%d for %s", n, waitWords[w]))
-		total += n
-	}
-	slices.Sort(why)
-	say("%s: %s", count(total, "waiting job"), strings.Join(why, ", "))
-	for _, j := range waiting {
-		say("  job %d, %s, waits for %s: %q", j.Seq, time.Since(j.Since).Round(time.Millisecond), waitWords[j.WaitFor], j.Values)
-	}
-}
-
-// listedWaiting is how many waiting jobs are listed.
-const listedWaiting = 10
-
-// waitWords say what a job waits for.
-var waitWords = map[batch.Wait]string{
-	batch.WaitCPU:     "a CPU",
-	batch.WaitPolicy:  "an earlier one",
-	batch.WaitMemory:  "memory",
-	batch.WaitLoad:    "the machine to have less to do",
-	batch.WaitLimit:   "--limit",
-	batch.WaitJobs:    "the jobs that it runs after",
-	batch.WaitDelay:   "its time, after --delay",
-	batch.WaitBackOff: "its next try",
-	batch.WaitHalt:    "nothing: no more jobs are started",
 }
 
 // suspend is Ctrl-Z: the jobs stand still, then brood does; with fg they go on.
@@ -200,8 +147,7 @@ func (s *signals) suspend() {
 	signal.Notify(cont, syscall.SIGCONT)
 	defer signal.Stop(cont)
 	s.p.hide(true)
-	s.held.Store(true)
-	s.b.Pause()
+	s.h.stop()
 	select {
 	case <-cont: // already
 	default:
@@ -209,6 +155,6 @@ func (s *signals) suspend() {
 			<-cont
 		}
 	}
-	s.b.Resume()
+	s.h.cont()
 	s.p.hide(false)
 }

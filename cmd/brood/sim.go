@@ -140,6 +140,7 @@ func simCommand() *cobra.Command {
 			os.Exit(ownError)
 		}
 	})
+	completeSim(c)
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see brood sim --help)", err)
 	})
@@ -255,7 +256,7 @@ func (r *simRun) plan() error {
 	r.charts = !r.noChart && !r.json
 	if r.charts && r.rows == 0 && jobs > chartedJobs {
 		r.charts = false
-		say("no charts of %d jobs: --rows N shows the first N, --no-chart silences this", jobs)
+		note("no charts of %d jobs: --rows N shows the first N, --no-chart silences this", jobs)
 	}
 	if files && jobs > drawnJobs {
 		return fmt.Errorf("--svg and --trace of %d jobs: they are for at most %d; without them there is no limit", jobs, drawnJobs)
@@ -294,7 +295,7 @@ func (r *simRun) boundTurns() error {
 	if err := r.setLevels(); err != nil {
 		return err
 	}
-	say("rr and mlfq take turns of %s, for there is much to do: --slice sets it", chart.Duration(slice))
+	note("rr and mlfq take turns of %s, for there is much to do: --slice sets it", chart.Duration(slice))
 	return nil
 }
 

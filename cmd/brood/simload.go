@@ -91,7 +91,7 @@ func readLoadFile(path string, stdin io.Reader) (*load, error) {
 	var err error
 	if path == "-" {
 		if f, ok := stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-			say("the workload is read from the terminal, up to Ctrl-D")
+			note("the workload is read from the terminal, up to Ctrl-D")
 		}
 		data, err = io.ReadAll(stdin)
 	} else {

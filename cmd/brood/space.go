@@ -26,10 +26,11 @@ among themselves, and who opens the name afterwards gets another space.`
 func spaceRemoveCommand() *cobra.Command {
 	var force bool
 	c := &cobra.Command{
-		Use:   "rm NAME...",
-		Short: "Remove a space that nobody takes part in",
-		Long:  spaceRemoveHelp,
-		Args:  cobra.MinimumNArgs(1),
+		Use:               "rm NAME...",
+		Short:             "Remove a space that nobody takes part in",
+		Long:              spaceRemoveHelp,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeSpaces(true),
 		RunE: func(_ *cobra.Command, names []string) error {
 			for _, name := range names {
 				if err := share.Remove(name, force); err != nil {

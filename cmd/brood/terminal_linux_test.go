@@ -195,6 +195,36 @@ func TestTerminal(t *testing.T) {
 			t.Errorf("exit code %d", code)
 		}
 	})
+	t.Run("brood sem gives the command the terminal, and Ctrl-C", func(t *testing.T) {
+		t.Setenv("BROOD_SPACE_DIR", t.TempDir()+"/spaces")
+		cmd, tty, s := onTerminal(t, path, "sem", "--fg", "-u", `echo ask; read x; echo "got $x"; exec sleep 1000`)
+		s.await(t, "ask")
+		fmt.Fprintln(tty, "hello")
+		s.await(t, "got hello")
+		tty.Write([]byte{3})
+		if code := exit(cmd); code != 130 {
+			t.Errorf("exit code %d", code)
+		}
+	})
+	t.Run("colours, unless NO_COLOR or a dumb terminal", func(t *testing.T) {
+		for _, test := range []struct {
+			env   string
+			color bool
+		}{{"TERM=xterm", true}, {"NO_COLOR=1", false}, {"TERM=dumb", false}} {
+			name, value, _ := strings.Cut(test.env, "=")
+			t.Run(test.env, func(t *testing.T) {
+				t.Setenv("TERM", "xterm")
+				t.Setenv("NO_COLOR", "")
+				t.Setenv(name, value)
+				cmd, _, s := onTerminal(t, path, "run", "--bar", "exit {}", ":::", "1")
+				s.await(t, "1 job done, 1 failed (1 exit)")
+				exit(cmd)
+				if strings.Contains(s.String(), red+"brood: 1 job done") != test.color || strings.Contains(s.String(), "m[") != test.color {
+					t.Errorf("the screen is %q", s.String())
+				}
+			})
+		}
+	})
 	t.Run("a failure is told without being asked", func(t *testing.T) {
 		cmd, _, s := onTerminal(t, path, "run", "exit {}", ":::", "0", "3")
 		s.await(t, "brood: 2 jobs done, 1 failed (1 exit)")

@@ -105,7 +105,7 @@ func (t *tracer) write(end time.Duration) error {
 		end = t.full
 		note = fmt.Sprintf("The first %d changes, up to %s, are shown; %d after that are left out.", len(t.changes), chart.Duration(end), t.left)
 		meta["note"] = note
-		say("--trace and --svg keep the first %d changes of jobs, up to %s; %d after that are left out", len(t.changes), chart.Duration(end), t.left)
+		inform("--trace and --svg keep the first %d changes of jobs, up to %s; %d after that are left out", len(t.changes), chart.Duration(end), t.left)
 	}
 	s := chart.Schedule{
 		Title: t.title, Spans: sched.Spans(t.changes, end), Name: t.name, End: end, Place: "slot", Note: note, Levels: t.levels,
