@@ -50,6 +50,7 @@ func TestSyntax(t *testing.T) {
 		{Syntax{Plus: true}, "echo {..}:{+/}:{+.}:{:-none}", []string{"d/"}, "echo d/:d:'':d/"},
 		{Syntax{Plus: true}, "echo {:-none}", []string{""}, "echo none"},
 		{Syntax{}, "echo {..} {+/}", []string{"a"}, "echo {..} {+/} a"},
+		{Syntax{Rules: rules(t, "@ uc", "@@ lc", "@+ s/a/b/")}, "echo @ @@ @+ @@@", []string{"aB"}, "echo AB ab bB abAB"}, // the longest
 		{Syntax{Replace: ",,"}, "echo ,, ,,. {1.} {2} {.} {}", []string{"a.b"}, "echo a.b a.b. a {2} a {}"},
 		{Syntax{Replace: "@@"}, "echo {#}", []string{"a.b"}, "echo 7"},
 		{Syntax{Replace: "@@"}, "echo", []string{"a.b"}, "echo a.b"},
@@ -340,7 +341,7 @@ func FuzzSyntax(f *testing.F) {
 	for i, c := range append(append([]string(nil), contexts...), packedContexts...) {
 		f.Add(c, nasty[i%len(nasty)], i)
 	}
-	shell := shells(f)[0]
+	shell, dir := shells(f)[0], f.TempDir()
 	f.Fuzz(func(t *testing.T, c, v string, n int) {
 		if strings.IndexByte(v, 0) >= 0 || len(v) > 500 {
 			return
@@ -359,7 +360,9 @@ func FuzzSyntax(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out, err := exec.Command(shell, "-c", cmd.Text).Output()
+		run := exec.Command(shell, "-c", cmd.Text)
+		run.Dir = dir
+		out, err := run.Output()
 		if err != nil || string(out) != expect(contexts[i], v) {
 			t.Errorf("%s: got %q, %v, want %q", cmd.Text, out, err, expect(contexts[i], v))
 		}

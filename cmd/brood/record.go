@@ -71,8 +71,10 @@ type recorder struct {
 	err   error // of the last one; a damage is not forgotten
 }
 
+// newRecorder is nil where nothing is to be recorded: no history, or command lines that are
+// filled, whose thousands of values would not come together again.
 func (f *runFlags) newRecorder(b *batch.Batch) *recorder {
-	if h := f.openHistory(); h != nil {
+	if h := f.openHistory(); h != nil && !f.repeat && !f.multiple && !f.xargs {
 		return &recorder{history: h, batch: b}
 	}
 	return nil
