@@ -16,6 +16,7 @@ import (
 type feed struct {
 	r, w *os.File
 	src  io.ReadCloser
+	size int64
 	done sync.WaitGroup
 	err  error // of src
 }
@@ -26,7 +27,7 @@ func openFeed(in Input) (*feed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("its input: %w", err)
 	}
-	f := &feed{src: src}
+	f := &feed{src: src, size: in.Size()}
 	if f.r, f.w, err = os.Pipe(); err != nil {
 		return nil, errors.Join(fmt.Errorf("its input: %w", err), src.Close())
 	}
@@ -36,13 +37,15 @@ func openFeed(in Input) (*feed, error) {
 
 func (f *feed) copy() {
 	from := &source{r: f.src}
-	_, err := io.Copy(f.w, from)
+	n, err := io.Copy(f.w, from)
 	f.w.Close()
 	switch {
 	case from.err != nil:
 		f.err = fmt.Errorf("its input: %w", from.err)
 	case err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, os.ErrClosed):
 		f.err = fmt.Errorf("its input: %w", err)
+	case err == nil && n != f.size:
+		f.err = fmt.Errorf("its input has %d of %d bytes: it was changed while the batch ran", n, f.size)
 	}
 }
 

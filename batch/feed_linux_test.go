@@ -122,11 +122,22 @@ func TestFeedFails(t *testing.T) {
 			t.Errorf("%q %v, code %d", r.out, r.Err, r.Code())
 		}
 	}
+	got, sum, err = run(t, Options{}, jobsOf(fed("cat", shorter{})))
+	if err != nil || sum.Failed != 1 || !strings.Contains(got[0].Err.Error(), "has 3 of 9 bytes") {
+		t.Errorf("%+v %v", got[0].Err, err)
+	}
 	got, sum, err = run(t, Options{}, jobsOf(fed("cat", absent{})))
 	if err != nil || sum.Failed != 1 || got[0].Reason != NotStarted || !errors.Is(got[0].Err, os.ErrNotExist) {
 		t.Errorf("%+v %v", sum, err)
 	}
 }
+
+// shorter is a file that was truncated meanwhile.
+type shorter struct{}
+
+func (shorter) Open() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("abc")), nil }
+func (shorter) Size() int64                  { return 9 }
+func (shorter) Key() string                  { return "" }
 
 type absent struct{}
 

@@ -8,11 +8,13 @@ import (
 	"iter"
 	"os"
 	"strconv"
+	"time"
 )
 
 // Section is a part of a file that begins and ends on record borders.
 type Section struct {
 	path       string
+	changed    time.Time // when the file was, as it was cut
 	header     []byte
 	from, size int64
 }
@@ -33,9 +35,9 @@ func (s *Section) Open() (io.ReadCloser, error) {
 // Size is how many bytes Open gives.
 func (s *Section) Size() int64 { return int64(len(s.header)) + s.size }
 
-// Key is the place of the section.
+// Key is the place of the section in that file as it was.
 func (s *Section) Key() string {
-	return "section:" + strconv.FormatInt(s.from, 10) + "+" + strconv.FormatInt(s.size, 10) + ":" + s.path
+	return "section:" + strconv.FormatInt(s.from, 10) + "+" + strconv.FormatInt(s.size, 10) + ":" + strconv.FormatInt(s.changed.UnixNano(), 10) + ":" + s.path
 }
 
 // FileSizes is how large files are together, in bytes. Files that can't be cut into sections are
@@ -98,13 +100,17 @@ func Sections(path string, o BlockOptions) iter.Seq2[*Section, error] {
 		if step <= 0 {
 			step = BlockSize
 		}
+		var changed time.Time
+		if fi, err := f.Stat(); err == nil {
+			changed = fi.ModTime()
+		}
 		header, err := fileHeader(f, o.Header)
 		for from := int64(len(header)); err == nil && from < size; {
 			var to int64
 			if to, err = b.after(f, from+step, size); err != nil {
 				break
 			}
-			if !yield(&Section{path: path, header: header, from: from, size: to - from}, nil) {
+			if !yield(&Section{path: path, changed: changed, header: header, from: from, size: to - from}, nil) {
 				return
 			}
 			from = to
