@@ -9,6 +9,9 @@ import (
 	"syscall"
 )
 
+// ErrInput is why a job failed whose Input could not be read to its end.
+var ErrInput = errors.New("its input can't be read")
+
 // feed is a job's standard input on its way to the process: a goroutine copies a Job's Input into a
 // pipe. The job need not read it all. The writing end is this process's alone, and closed on exec
 // everywhere; the job's end is open here as well until the job has ended, so that the pipe is
@@ -25,11 +28,11 @@ type feed struct {
 func openFeed(in Input) (*feed, error) {
 	src, err := in.Open()
 	if err != nil {
-		return nil, fmt.Errorf("its input: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrInput, err)
 	}
 	f := &feed{src: src, size: in.Size()}
 	if f.r, f.w, err = os.Pipe(); err != nil {
-		return nil, errors.Join(fmt.Errorf("its input: %w", err), src.Close())
+		return nil, errors.Join(fmt.Errorf("%w: %w", ErrInput, err), src.Close())
 	}
 	f.done.Go(f.copy)
 	return f, nil
@@ -41,11 +44,11 @@ func (f *feed) copy() {
 	f.w.Close()
 	switch {
 	case from.err != nil:
-		f.err = fmt.Errorf("its input: %w", from.err)
+		f.err = fmt.Errorf("%w: %w", ErrInput, from.err)
 	case err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, os.ErrClosed):
-		f.err = fmt.Errorf("its input: %w", err)
+		f.err = fmt.Errorf("%w: %w", ErrInput, err)
 	case err == nil && n != f.size:
-		f.err = fmt.Errorf("its input has %d of %d bytes: it was changed while the batch ran", n, f.size)
+		f.err = fmt.Errorf("%w: it has %d of %d bytes, and was changed while the batch ran", ErrInput, n, f.size)
 	}
 }
 

@@ -118,12 +118,12 @@ func TestFeedFails(t *testing.T) {
 		t.Fatalf("%+v %v", sum, err)
 	}
 	for _, r := range got {
-		if r.Seq == 1 && (r.out != "abc" || !errors.Is(r.Err, broken) || r.Code() != 1 || in.closed != 1) {
+		if r.Seq == 1 && (r.out != "abc" || !errors.Is(r.Err, broken) || !errors.Is(r.Err, ErrInput) || r.Code() != 1 || in.closed != 1) {
 			t.Errorf("%q %v, code %d", r.out, r.Err, r.Code())
 		}
 	}
 	got, sum, err = run(t, Options{}, jobsOf(fed("cat", shorter{})))
-	if err != nil || sum.Failed != 1 || !strings.Contains(got[0].Err.Error(), "has 3 of 9 bytes") {
+	if err != nil || sum.Failed != 1 || !strings.Contains(got[0].Err.Error(), "it has 3 of 9 bytes") {
 		t.Errorf("%+v %v", got[0].Err, err)
 	}
 	got, sum, err = run(t, Options{}, jobsOf(fed("cat", absent{})))

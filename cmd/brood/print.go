@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"iter"
 	"os"
@@ -31,7 +32,7 @@ func (p *printer) deliver(r *batch.Result) error {
 	p.recorder.add(r)
 	p.tracer.delivered(r)
 	p.progress.clear()
-	if r.Err != nil && (r.Reason == batch.NotStarted || r.Reason == batch.Skipped) {
+	if r.Err != nil && (r.Reason == batch.NotStarted || r.Reason == batch.Skipped || errors.Is(r.Err, batch.ErrInput)) {
 		say("job %d: %v", r.Seq, r.Err)
 	}
 	if p.flags.tty && r.Signal == syscall.SIGINT {
