@@ -54,25 +54,20 @@ func Pack(rows iter.Seq2[[]string, error], t *Template, o PackOptions) iter.Seq2
 	}
 }
 
-// CountJobs reads all jobs and yields them with their number as Total.
-func CountJobs(jobs iter.Seq2[Job, error]) iter.Seq2[Job, error] {
-	return func(yield func(Job, error) bool) {
-		var all []Job
-		for j, err := range jobs {
-			if err != nil {
-				yield(Job{}, err)
-				return
-			}
-			all = append(all, j)
+// ReadJobs reads all jobs of an input, and gives each their number as Total. An error of the input
+// is returned in place of them.
+func ReadJobs(jobs iter.Seq2[Job, error]) ([]Job, error) {
+	var all []Job
+	for j, err := range jobs {
+		if err != nil {
+			return nil, err
 		}
-		for i := range all {
-			all[i].Total = len(all)
-			if !yield(all[i], nil) {
-				return
-			}
-			all[i] = Job{}
-		}
+		all = append(all, j)
 	}
+	for i := range all {
+		all[i].Total = len(all)
+	}
+	return all, nil
 }
 
 // packer makes jobs. rows are those of the next one.

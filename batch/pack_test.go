@@ -212,10 +212,24 @@ func TestPackErrors(t *testing.T) {
 	}
 }
 
-func TestCountJobs(t *testing.T) {
+func TestReadJobs(t *testing.T) {
 	tmpl, _ := ParseTemplate([]string{"echo {#}/{##} {}"})
-	got, err := commandsOf(t, CountJobs(Pack(rowsOf("a", "b", "c"), tmpl, PackOptions{Rows: 2})))
+	all, err := ReadJobs(Pack(rowsOf("a", "b", "c"), tmpl, PackOptions{Rows: 2}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := commandsOf(t, jobsOf(all...))
 	if fmt.Sprint(got) != "[echo 1/2 a b echo 2/2 c]" || err != nil {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func jobsOf(list ...Job) iter.Seq2[Job, error] {
+	return func(yield func(Job, error) bool) {
+		for _, j := range list {
+			if !yield(j, nil) {
+				return
+			}
+		}
 	}
 }

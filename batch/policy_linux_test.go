@@ -3,7 +3,6 @@ package batch
 import (
 	"context"
 	"fmt"
-	"iter"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -55,16 +54,6 @@ func (c *traced) most(states ...sched.State) (most int) {
 		most = max(most, len(now))
 	}
 	return most
-}
-
-func jobsOf(list ...Job) iter.Seq2[Job, error] {
-	return func(yield func(Job, error) bool) {
-		for _, j := range list {
-			if !yield(j, nil) {
-				return
-			}
-		}
-	}
 }
 
 func text(s string) Job { return Job{Command: Command{Text: s}} }

@@ -122,17 +122,24 @@ func (l *timeLimit) Set(s string) error {
 	return nil
 }
 
-// gather reads the whole input, so that the number of jobs is known, and shuffles it. An error of
-// the input is an error before anything runs.
-func gather(jobs iter.Seq2[batch.Job, error], shuffle bool) (iter.Seq2[batch.Job, error], int, error) {
-	var all []batch.Job
-	for j, err := range jobs {
-		if err != nil {
-			return nil, 0, err
-		}
-		all = append(all, j)
+// gather reads the whole input, if that is needed: to shuffle it, or because the number of jobs must
+// be known. An error of the input is an error before anything runs.
+func (f *runFlags) gather(jobs iter.Seq2[batch.Job, error], o *batch.Options) (iter.Seq2[batch.Job, error], error) {
+	counts := f.template != nil && f.template.NeedsTotal() || o.Tag != nil && o.Tag.NeedsTotal()
+	switch {
+	case !f.shuffle && o.Halt.Percent == 0 && !counts:
+		return jobs, nil
+	case f.pipe && counts:
+		return nil, errors.New("{##} is known when all of the input has been read, and --pipe holds one block at a time: leave it away, or use --pipe-part -a FILE")
+	case f.pipe:
+		return nil, errors.New("--shuf and --halt with N% need the whole input, and --pipe holds one block at a time: leave them away, or use --pipe-part -a FILE")
 	}
-	if shuffle {
+	all, err := batch.ReadJobs(jobs)
+	if err != nil {
+		return nil, err
+	}
+	o.Total = len(all)
+	if f.shuffle {
 		rand.Shuffle(len(all), func(i, k int) { all[i], all[k] = all[k], all[i] })
 	}
 	return func(yield func(batch.Job, error) bool) {
@@ -143,7 +150,7 @@ func gather(jobs iter.Seq2[batch.Job, error], shuffle bool) (iter.Seq2[batch.Job
 				return
 			}
 		}
-	}, len(all), nil
+	}, nil
 }
 
 // jobsFile is the file of -j FILE, which says how many jobs run at once and may change meanwhile.

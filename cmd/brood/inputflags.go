@@ -249,17 +249,7 @@ func (f *runFlags) input(args []string, o *batch.Options) (iter.Seq2[batch.Job, 
 	}
 	sources = append(files, sources...)
 	f.command = command
-	jobs, err := f.jobsOf(sources, o)
-	if err != nil {
-		return nil, err
-	}
-	if f.template.NeedsTotal() || o.Tag != nil && o.Tag.NeedsTotal() {
-		if f.pipe {
-			return nil, errors.New("{##} is known when all of the input has been read, and --pipe holds one block at a time: leave it away, or use --pipe-part -a FILE")
-		}
-		jobs = batch.CountJobs(jobs)
-	}
-	return jobs, nil
+	return f.jobsOf(sources, o)
 }
 
 // jobsOf makes the jobs of the sources.

@@ -172,10 +172,8 @@ func (f *runFlags) run(args []string) error {
 	if err != nil {
 		return err
 	}
-	if f.shuffle || o.Halt.Percent > 0 {
-		if jobs, o.Total, err = gather(jobs, f.shuffle); err != nil {
-			return err
-		}
+	if jobs, err = f.gather(jobs, &o); err != nil {
+		return err
 	}
 	if f.dryRun {
 		return f.printCommands(jobs, o)
