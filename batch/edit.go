@@ -86,11 +86,11 @@ func parseEdits(text string) (edits, error) {
 	}
 }
 
-var caseStep = regexp.MustCompile(`^(?:\$_\s*=\s*)?(uc|lc)(?:\s*\(\s*(?:\$_)?\s*\)|\s+\$_)?(?:\s|;|$)`)
+var caseStep = lazily(`^(?:\$_\s*=\s*)?(uc|lc)(?:\s*\(\s*(?:\$_)?\s*\)|\s+\$_)?(?:\s|;|$)`)
 
 // parseEdit reads one step.
 func parseEdit(s string) (step func(string) string, rest string, err error) {
-	if m := caseStep.FindStringSubmatchIndex(s); m != nil {
+	if m := caseStep().FindStringSubmatchIndex(s); m != nil {
 		end := m[1]
 		if end > 0 && s[end-1] == ';' {
 			end--
@@ -226,12 +226,12 @@ func substitution(pattern, replacement, flags string) (func(string) string, erro
 	}, nil
 }
 
-var groupRef = regexp.MustCompile(`^(?:\$(\d+)|\$\{(\d+)\}|\\(\d)|\$(&))`)
+var groupRef = lazily(`^(?:\$(\d+)|\$\{(\d+)\}|\\(\d)|\$(&))`)
 
 // parseReplacement reads the second part of s///.
 func parseReplacement(s string, groups int) (pieces []piece, err error) {
 	for s != "" {
-		if m := groupRef.FindStringSubmatch(s); m != nil {
+		if m := groupRef().FindStringSubmatch(s); m != nil {
 			n := 0
 			for _, digits := range m[1:4] {
 				for _, d := range digits {

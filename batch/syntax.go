@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Syntax is how templates are read. The zero value knows the replacement strings of
@@ -120,13 +121,13 @@ var operators = map[string]func(string) string{
 }
 
 var (
-	twoExt        = regexp.MustCompile(`\.[^/.]+\.[^/.]+$`)
-	threeExt      = regexp.MustCompile(`\.[^/.]+\.[^/.]+\.[^/.]+$`)
+	twoExt        = lazily(`\.[^/.]+\.[^/.]+$`)
+	threeExt      = lazily(`\.[^/.]+\.[^/.]+\.[^/.]+$`)
 	plusOperators = map[string]func(string) string{
-		"..":   func(v string) string { return twoExt.ReplaceAllString(v, "") },
-		"...":  func(v string) string { return threeExt.ReplaceAllString(v, "") },
-		"/..":  func(v string) string { return twoExt.ReplaceAllString(baseName(v), "") },
-		"/...": func(v string) string { return threeExt.ReplaceAllString(baseName(v), "") },
+		"..":   func(v string) string { return twoExt().ReplaceAllString(v, "") },
+		"...":  func(v string) string { return threeExt().ReplaceAllString(v, "") },
+		"/..":  func(v string) string { return twoExt().ReplaceAllString(baseName(v), "") },
+		"/...": func(v string) string { return threeExt().ReplaceAllString(baseName(v), "") },
 		"+/": func(v string) string {
 			return v[:max(strings.LastIndexByte(v, '/'), 0)]
 		},
@@ -137,8 +138,8 @@ var (
 			}
 			return v[i+1:]
 		},
-		"+..":  func(v string) string { return strings.TrimPrefix(twoExt.FindString(v), ".") },
-		"+...": func(v string) string { return strings.TrimPrefix(threeExt.FindString(v), ".") },
+		"+..":  func(v string) string { return strings.TrimPrefix(twoExt().FindString(v), ".") },
+		"+...": func(v string) string { return strings.TrimPrefix(threeExt().FindString(v), ".") },
 	}
 )
 
@@ -248,11 +249,19 @@ func (g *grammar) operator(op string, named bool) (seg segment, ok bool) {
 	return seg, true
 }
 
-var numberPrefix = regexp.MustCompile(`^-?[1-9][0-9]*`)
+// lazily compiles an expression when it is first needed: every brood run pays for what is done before.
+func lazily(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
+
+var numberPrefix = lazily(`^-?[1-9][0-9]*`)
 
 // cutNumber takes a number off the beginning; 0 is none.
 func cutNumber(s string) (n int, rest string, ok bool) {
-	digits := numberPrefix.FindString(s)
+	if s == "" || s[0] != '-' && (s[0] < '1' || s[0] > '9') {
+		return 0, s, true
+	}
+	digits := numberPrefix().FindString(s)
 	if digits == "" {
 		return 0, s, true
 	}
