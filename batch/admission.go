@@ -47,13 +47,22 @@ func (b *Batch) lacks(t *task, now time.Time) Wait {
 		return WaitDelay
 	case !b.fits(t, now):
 		return WaitMemory
-	case b.o.NoSwap && b.swapping(now), b.o.Load > 0 && b.loaded(now), b.o.DiskBusy > 0 && b.disksBusy(now):
+	case b.machineBusy(now):
 		return WaitLoad
 	case b.o.Limit != "" && !b.limit.permits():
 		return WaitLimit
 	}
 	b.machine.load++ // until it is looked at again
 	return ""
+}
+
+// machineBusy reports whether the machine has too much to do. Everything is asked, so that what takes
+// a second until it is known takes it at the same time. Called with mu held.
+func (b *Batch) machineBusy(now time.Time) bool {
+	swaps := b.o.NoSwap && b.swapping(now)
+	disks := b.o.DiskBusy > 0 && b.disksBusy(now)
+	load := b.o.Load > 0 && b.loaded(now)
+	return swaps || disks || load
 }
 
 // usualMemory is how much memory a task takes of which nothing is known: what those that
