@@ -460,6 +460,9 @@ func (f *runFlags) setResume(o *batch.Options) error {
 	if n > 1 && f.retryFailed {
 		return errors.New("--retry-failed takes its jobs from the job log, --resume and --resume-failed from the input: use one of them")
 	}
+	if strings.HasPrefix(f.jobLog, "+") {
+		return fmt.Errorf("--joblog %s: a log is appended to with --resume or --resume-failed: use one of them, or write ./%s for a file of that name", f.jobLog, f.jobLog)
+	}
 	if n > 0 && f.jobLog == "" && !f.retryFailed {
 		return errors.New("to resume, the job log of the earlier run is needed: add --joblog FILE")
 	}
