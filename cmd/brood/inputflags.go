@@ -129,12 +129,6 @@ func (f *inputFlags) define(p *page) {
 	s.list(&f.rules, "rpl", "'TAG STEPS'", "TAG stands for a value changed by STEPS")
 	s.boolean(&f.plus, "plus", "{..} {...} without two, three extensions, {/..} {/...}; {+/} directory, {+.} {+..} {+...} extensions; {:-text}")
 	s.string(&f.replace, "replace,I", "", "TEXT", "TEXT stands for the input instead of {}")
-
-	p.alias("link", "xapply")
-	p.alias("pipe", "spreadstdin")
-	p.alias("pipe-part", "pipepart")
-	p.alias("block", "block-size", "blocksize")
-	p.alias("rrs", "remove-rec-sep", "removerecsep")
 }
 
 // splits reports whether jobs get blocks as their standard input.
@@ -352,7 +346,7 @@ func (f *runFlags) parse(o *batch.Options) error {
 		return err
 	}
 	if f.rank != nil {
-		if f.rank, err = s.Argv([]string{f.rankText()}); err != nil {
+		if f.rank, err = s.Text(f.rankText()); err != nil {
 			return fmt.Errorf("--priority: %w", err)
 		}
 	}
@@ -371,7 +365,7 @@ func (f *runFlags) parseTag(s batch.Syntax, o *batch.Options) (err error) {
 	if text == "" {
 		return nil
 	}
-	if o.Tag, err = s.Argv([]string{text}); err != nil {
+	if o.Tag, err = s.Text(text); err != nil {
 		return fmt.Errorf("--tagstring: %w", err)
 	}
 	return nil
