@@ -99,11 +99,8 @@ func (f *runFlags) define(cmd *cobra.Command) *page {
 	p.text("EXIT STATUS", runExit)
 	p.text("SIGNALS", runSignals)
 	p.text("EXAMPLES", runExamples)
-	p.alias("lb", "line-buffer", "linebuffer")
-	p.alias("term-seq", "termseq")
-	p.alias("wd", "workdir")
 	p.alias("mem", "memory")
-	p.refuse("semaphore", "is a command of its own: use brood sem")
+	f.gnuFlags(p)
 	return p
 }
 
