@@ -121,7 +121,7 @@ func (p *page) alias(name string, others ...string) {
 }
 
 // hidden defines a flag without a line in the page. Of name, "quote,q" is --quote and -q, and "t" is
-// -t.
+// -t. It is also known without the hyphens in its name.
 func (p *page) hidden(name string, do func() error) {
 	long, short, _ := strings.Cut(name, ",")
 	if len(long) == 1 {
@@ -129,6 +129,7 @@ func (p *page) hidden(name string, do func() error) {
 	}
 	p.flags.BoolFuncP(long, short, "", func(string) error { return do() })
 	p.flags.Lookup(long).Hidden = true
+	p.alias(long, strings.ReplaceAll(long, "-", ""))
 }
 
 // refuse knows a flag of GNU parallel's only to say what to use instead.
