@@ -358,28 +358,31 @@ type Summary struct {
 	// Options.Measure: at most the first MaxOutcomes to end.
 	Outcomes []sched.Outcome
 
-	halt  Halt // what was to halt it
-	total int  // jobs in all, 0 if it was not known
+	halt       Halt // what was to halt it
+	haltFailed int  // of Failed, those that had failed when it was halted
+	total      int  // jobs in all, 0 if it was not known
 }
 
 // ExitCode is GNU parallel's: 0 if all is well, else the number of failed jobs
 // up to 100, 101 for more. A batch that was halted by the first failure ends with
 // that job's code, one that was halted by successes with 0: they were all that
 // was wanted. With a Halt in percent it is the percentage of failed jobs, rounded up.
+// What ended after a batch was halted does not count.
 func (s *Summary) ExitCode() int {
 	switch {
 	case s.Halted && s.halt.On == OnSuccess:
 		return 0
 	case s.Halted && s.HaltCode != 0:
 		return s.HaltCode
-	case s.halt.Percent > 0 && s.Failed > 0: // GNU parallel counts percents then
-		all := s.Done
-		if s.Halted {
-			all = cmp.Or(s.total, s.Done)
-		}
-		return (s.Failed*100 + all - 1) / all
 	}
-	return min(s.Failed, 101)
+	failed, all := s.Failed, s.Done
+	if s.Halted {
+		failed, all = s.haltFailed, cmp.Or(s.total, s.Done)
+	}
+	if s.halt.Percent > 0 && failed > 0 { // GNU parallel counts percents then
+		return (failed*100 + all - 1) / all
+	}
+	return min(failed, 101)
 }
 
 // Run runs jobs and yields their results: in the order of their ends, or with

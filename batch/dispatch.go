@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -145,6 +146,7 @@ func New(o Options) (*Batch, error) {
 	for _, name := range ownVars { // of a batch whose job this process is
 		b.o.Env = withoutVar(b.o.Env, name)
 	}
+	b.o.Env = append(b.o.Env, "PARALLEL_PID="+strconv.Itoa(os.Getpid()))
 	b.maxSlots, b.watching = max(b.o.Degree, b.o.Slots), b.o.needsWatcher()
 	b.usual, b.begun = make(map[*Template]*mean), make(map[*task]bool)
 	b.sum.Reasons = make(map[Reason]int)
@@ -626,7 +628,7 @@ func (b *Batch) count(r *Result) {
 	if b.sum.Halted || b.level > running || !b.o.Halt.reached(b.sum.OK, b.sum.Failed-b.sum.Reasons[Skipped], b.sum.total) {
 		return
 	}
-	b.sum.Halted = true
+	b.sum.Halted, b.sum.haltFailed = true, b.sum.Failed
 	if b.o.Halt.first(b.sum.total) {
 		b.sum.HaltCode = r.Code()
 	}

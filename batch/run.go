@@ -183,7 +183,7 @@ func (b *Batch) environ(t *task, slot int) []string {
 }
 
 // ownVars are the variables that every job gets.
-var ownVars = []string{"PARALLEL_SEQ", "PARALLEL_JOBSLOT", "BROOD_SEQ", "BROOD_SLOT"}
+var ownVars = []string{"PARALLEL_SEQ", "PARALLEL_JOBSLOT", "PARALLEL_PID", "BROOD_SEQ", "BROOD_SLOT"}
 
 // withoutVar removes a variable from env, in place. Of two values of one name
 // most programs see the first, but a shell the last.

@@ -67,7 +67,13 @@ func (s Syntax) Template(words []string) (*Template, error) {
 
 // Argv reads a command that is started without a shell: each word is one argument, and a
 // word that is {} alone becomes one for each value.
-func (s Syntax) Argv(words []string) (*Template, error) {
+func (s Syntax) Argv(words []string) (*Template, error) { return s.argv(words, !s.Stdin) }
+
+// Text reads a text that is no command, as a tag: where no replacement string is, none is added.
+func (s Syntax) Text(text string) (*Template, error) { return s.argv([]string{text}, false) }
+
+// argv reads words, to which {} is added if they have no replacement string and add says so.
+func (s Syntax) argv(words []string, add bool) (*Template, error) {
 	g, err := s.grammar()
 	if err != nil {
 		return nil, err
@@ -82,7 +88,7 @@ func (s Syntax) Argv(words []string) (*Template, error) {
 		found = found || hasPlaceholder(segs)
 		t.segments = append(t.segments, segs)
 	}
-	if !found && !s.Stdin {
+	if !found && add {
 		segs, err := g.parseRaw(g.all)
 		if err != nil {
 			return nil, err

@@ -373,3 +373,16 @@ func FuzzSyntax(f *testing.F) {
 		}
 	})
 }
+
+// A text has no value added to it.
+func TestText(t *testing.T) {
+	for text, want := range map[string]string{"x": "x", "{#}-{}": "3-a", "{.}": "a", "{y}": "{y}", "": ""} {
+		tm, err := Syntax{}.Text(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := tm.Line([]string{"a"}, Numbers{Seq: 3}); err != nil || got != want {
+			t.Errorf("%q is %q, %v; want %q", text, got, err, want)
+		}
+	}
+}

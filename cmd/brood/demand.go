@@ -70,7 +70,7 @@ type perJob struct {
 func parsePerJob(text string, s batch.Syntax) (v perJob, err error) {
 	v = perJob{given: text != "", text: text}
 	if strings.Contains(text, cmp.Or(s.Replace, "{")) || strings.Contains(text, "{") {
-		v.t, err = s.Argv([]string{text})
+		v.t, err = s.Text(text)
 	}
 	return v, err
 }

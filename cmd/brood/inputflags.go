@@ -94,10 +94,10 @@ func (f *inputFlags) define(p *page) {
 	s.boolean(&f.link, "link", "all sources go in step, to the end of the longest; the others start again")
 	s.boolean(&f.null, "null,0", "inputs end with a NUL byte, as of find -print0")
 	s.string(&f.delimiter, "delimiter,d", "", "STRING", `inputs end with STRING (\n, \t, \0, \x1f are known)`)
-	s.string(&f.colSep, "colsep,C", "", "REGEXP", "split each line into columns {1} {2} ...")
+	s.string(&f.colSep, "colsep,C", "", "REGEXP", "split each line into columns {1} {2} ... (\\t with --header)")
 	s.boolean(&f.csv, "csv", "columns with commas (or -C TEXT) in between, in \"...\" where they hold such")
 	s.string(&f.header, "header", "", ":", "the first input of each source names its columns: {name}, {name.}")
-	s.string(&f.trim, "trim", "", "l|r|lr|n", "cut blanks off values, on the left, the right, both, none")
+	s.string(&f.trim, "trim", "", "l|r|lr|n", "cut blanks off values, on the left, the right, both, none (both with -C, else none)")
 	s.boolean(&f.noEmpty, "no-run-if-empty,r", "leave out empty and blank inputs")
 	s.string(&f.argSep, "arg-sep", ":::", "TEXT", "another word for :::")
 	s.string(&f.fileSep, "arg-file-sep", "::::", "TEXT", "another word for ::::")
@@ -129,12 +129,6 @@ func (f *inputFlags) define(p *page) {
 	s.list(&f.rules, "rpl", "'TAG STEPS'", "TAG stands for a value changed by STEPS")
 	s.boolean(&f.plus, "plus", "{..} {...} without two, three extensions, {/..} {/...}; {+/} directory, {+.} {+..} {+...} extensions; {:-text}")
 	s.string(&f.replace, "replace,I", "", "TEXT", "TEXT stands for the input instead of {}")
-
-	p.alias("link", "xapply")
-	p.alias("pipe", "spreadstdin")
-	p.alias("pipe-part", "pipepart")
-	p.alias("block", "block-size", "blocksize")
-	p.alias("rrs", "remove-rec-sep", "removerecsep")
 }
 
 // splits reports whether jobs get blocks as their standard input.
@@ -261,8 +255,8 @@ func (f *runFlags) jobsOf(sources []input.Source, o *batch.Options) (iter.Seq2[b
 		inform("inputs are read from the terminal, one a line, up to Ctrl-D; give them after ::: or name a file after :::: instead")
 	}
 	r, err := input.Open(sources, input.Options{
-		Stdin: os.Stdin, Null: f.null, Delimiter: f.delimiter, ColSep: f.colSep, CSV: f.csv, Header: f.header != "",
-		Link: f.link, Trim: f.trim, SkipEmpty: f.noEmpty, Continue: f.lines.given,
+		Stdin: os.Stdin, Null: f.null, Delimiter: f.delimiter, ColSep: f.columns(), CSV: f.csv, Header: f.header != "",
+		Link: f.link, Trim: f.trimming(), SkipEmpty: f.noEmpty, Continue: f.lines.given,
 	})
 	if err != nil {
 		return nil, err
@@ -287,6 +281,24 @@ func (f *runFlags) jobsOf(sources []input.Source, o *batch.Options) (iter.Seq2[b
 			}
 		}
 	}, nil
+}
+
+// trimming is which blanks are cut off values. With -C it is those on both sides, unless --trim says
+// something else, as in GNU parallel.
+func (f *inputFlags) trimming() string {
+	if f.trim == "" && f.colSep != "" {
+		return "lr"
+	}
+	return f.trim
+}
+
+// columns is what is between columns: with --header a tab unless another flag says something else,
+// as in GNU parallel.
+func (f *inputFlags) columns() string {
+	if f.colSep == "" && f.header != "" && !f.csv {
+		return `\t`
+	}
+	return f.colSep
 }
 
 // packOptions says how many inputs a job gets.
@@ -324,7 +336,7 @@ func (f *runFlags) parse(o *batch.Options) error {
 		return err
 	}
 	if f.rank != nil {
-		if f.rank, err = s.Argv([]string{f.rankText()}); err != nil {
+		if f.rank, err = s.Text(f.rankText()); err != nil {
 			return fmt.Errorf("--priority: %w", err)
 		}
 	}
@@ -343,7 +355,7 @@ func (f *runFlags) parseTag(s batch.Syntax, o *batch.Options) (err error) {
 	if text == "" {
 		return nil
 	}
-	if o.Tag, err = s.Argv([]string{text}); err != nil {
+	if o.Tag, err = s.Text(text); err != nil {
 		return fmt.Errorf("--tagstring: %w", err)
 	}
 	return nil

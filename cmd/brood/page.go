@@ -18,6 +18,7 @@ type page struct {
 	usage    []string // after the command's name
 	sections []*section
 	flags    *pflag.FlagSet
+	names    map[string]string // other names of flags
 }
 
 // section is a group of flags or other terms, or a text.
@@ -103,17 +104,45 @@ func (s *section) optional(p *string, name, preset, arg, text string) {
 	s.page.flags.Lookup(name).NoOptDefVal = preset
 }
 
-// alias makes a flag known under another name as well.
+// alias makes a flag known under other names as well.
 func (p *page) alias(name string, others ...string) {
-	for _, o := range others {
-		p.flags.SetNormalizeFunc(aliases(p.flags.GetNormalizeFunc(), o, name))
+	if p.names == nil {
+		p.names = make(map[string]string)
+		p.flags.SetNormalizeFunc(func(_ *pflag.FlagSet, s string) pflag.NormalizedName {
+			if name, ok := p.names[s]; ok {
+				s = name
+			}
+			return pflag.NormalizedName(s)
+		})
 	}
+	for _, o := range others {
+		p.names[o] = name
+	}
+}
+
+// hidden defines a flag without a line in the page. Of name, "quote,q" is --quote and -q, and "t" is
+// -t. It is also known without the hyphens in its name.
+func (p *page) hidden(name string, do func() error) {
+	long, short, _ := strings.Cut(name, ",")
+	if len(long) == 1 {
+		short = long
+	}
+	p.flags.BoolFuncP(long, short, "", func(string) error { return do() })
+	p.flags.Lookup(long).Hidden = true
+	p.alias(long, strings.ReplaceAll(long, "-", ""))
 }
 
 // refuse knows a flag of GNU parallel's only to say what to use instead.
 func (p *page) refuse(name, instead string) {
-	p.flags.BoolFunc(name, "", func(string) error { return refusal("--" + name + " " + instead) })
-	p.flags.Lookup(name).Hidden = true
+	long, short, both := strings.Cut(name, ",")
+	said := "--" + long
+	switch {
+	case both:
+		said = "-" + short + ", " + said
+	case len(long) == 1:
+		said = "-" + long
+	}
+	p.hidden(name, func() error { return refusal(said + " " + instead) })
 }
 
 // refusal is what is to be used instead of a flag.

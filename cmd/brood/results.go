@@ -22,6 +22,13 @@ type results struct {
 }
 
 func newResults(dir string, names []string) (*results, error) {
+	switch filepath.Ext(dir) {
+	case ".csv", ".tsv", ".json": // with GNU parallel that would be a file
+		return nil, fmt.Errorf("--results %s: it is the name of a directory, and no table is written: use another name, or --json and --joblog for what a table has", dir)
+	}
+	if strings.Contains(dir, "{") {
+		return nil, fmt.Errorf("--results %s: replacement strings are not known there: name a directory, in which each job has one of its own", dir)
+	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("--results %s: %w: name a directory; it is made if there is none", dir, cause(err))
 	}

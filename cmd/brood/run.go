@@ -99,11 +99,8 @@ func (f *runFlags) define(cmd *cobra.Command) *page {
 	p.text("EXIT STATUS", runExit)
 	p.text("SIGNALS", runSignals)
 	p.text("EXAMPLES", runExamples)
-	p.alias("lb", "line-buffer", "linebuffer")
-	p.alias("term-seq", "termseq")
-	p.alias("wd", "workdir")
 	p.alias("mem", "memory")
-	p.refuse("semaphore", "is a command of its own: use brood sem")
+	f.gnuFlags(p)
 	return p
 }
 
@@ -457,6 +454,9 @@ func (f *runFlags) setResume(o *batch.Options) error {
 	// GNU parallel's habit is to give --resume with --resume-failed.
 	if n > 1 && f.retryFailed {
 		return errors.New("--retry-failed takes its jobs from the job log, --resume and --resume-failed from the input: use one of them")
+	}
+	if strings.HasPrefix(f.jobLog, "+") {
+		return fmt.Errorf("--joblog %s: a log is appended to with --resume or --resume-failed: use one of them, or write ./%s for a file of that name", f.jobLog, f.jobLog)
 	}
 	if n > 0 && f.jobLog == "" && !f.retryFailed {
 		return errors.New("to resume, the job log of the earlier run is needed: add --joblog FILE")

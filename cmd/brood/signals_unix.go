@@ -42,7 +42,7 @@ func takePipeSignal() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) 
 // handleSignals begins to listen.
 func handleSignals(b *batch.Batch, h *holder, p *progress) *signals {
 	s := &signals{b: b, h: h, p: p, ch: make(chan os.Signal, 16), quit: make(chan struct{})}
-	signal.Notify(s.ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGTSTP, moreJobs, fewerJobs)
+	signal.Notify(s.ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTSTP, moreJobs, fewerJobs)
 	if !signal.Ignored(syscall.SIGHUP) { // nohup
 		signal.Notify(s.ch, syscall.SIGHUP)
 	}
@@ -91,7 +91,7 @@ func (s *signals) handle(sig os.Signal) {
 	case syscall.SIGQUIT: // without it: a dump of goroutines, and exit code 2 as of two failed jobs
 		s.stopping(sig)
 		s.b.Kill()
-	case syscall.SIGUSR1:
+	case syscall.SIGUSR1, syscall.SIGUSR2: // to GNU parallel the second is about progress
 		s.list()
 	case syscall.SIGTSTP:
 		s.suspend()

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/spf13/pflag"
 )
 
 // duration is a flag that takes 30, 1.5, 30s, 1m30s, 2h or 1d: a plain number
@@ -49,16 +47,6 @@ func parseDuration(s string) (time.Duration, error) {
 		return time.Duration(n)*24*time.Hour + r, err
 	}
 	return time.ParseDuration(s)
-}
-
-// aliases makes name known under alias as well.
-func aliases(f func(*pflag.FlagSet, string) pflag.NormalizedName, alias, name string) func(*pflag.FlagSet, string) pflag.NormalizedName {
-	return func(fs *pflag.FlagSet, s string) pflag.NormalizedName {
-		if s == alias {
-			s = name
-		}
-		return f(fs, s)
-	}
 }
 
 // signalNames are the signals that a stop sequence may name.

@@ -70,6 +70,8 @@ func TestRows(t *testing.T) {
 		{"NUL", nil, "a\nb\x00c\x00", Options{Null: true}, "[[a\nb] [c]]"},
 		{"delimiter", nil, "a,b,\n", Options{Delimiter: ","}, "[[a] [b] [\n]]"},
 		{"escaped delimiter", nil, "a\tb", Options{Delimiter: `\x09`}, "[[a] [b]]"},
+		{"octal delimiter", nil, "a\x1b1b", Options{Delimiter: `\0331`}, "[[a] [b]]"},
+		{"short octal delimiter", nil, "a\x018b", Options{Delimiter: `\18`}, "[[a] [b]]"},
 		{"long delimiter", nil, "a--b-c--", Options{Delimiter: "--"}, "[[a] [b-c]]"},
 		{"long delimiter, nearly", nil, "a-x--b-", Options{Delimiter: "--"}, "[[a-x] [b-]]"},
 		{"columns", nil, "a,b\nc\n", Options{ColSep: ","}, "[[a b] [c]]"},
@@ -102,6 +104,7 @@ func TestErrors(t *testing.T) {
 		{"expression", []string{":::", "a"}, Options{ColSep: "("}, "--colsep"},
 		{"two delimiters", []string{":::", "a"}, Options{Null: true, Delimiter: ","}, "use one of them"},
 		{"escape", []string{":::", "a"}, Options{Delimiter: `\q`}, `\q is not known`},
+		{"octal", []string{":::", "a"}, Options{Delimiter: `\400`}, `\400 is no byte`},
 		{"hexadecimal", []string{":::", "a"}, Options{Delimiter: `\x1`}, "two hexadecimal digits"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

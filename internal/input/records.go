@@ -68,8 +68,16 @@ func unescape(flag, s string) ([]byte, error) {
 			out = append(out, '\t')
 		case 'r':
 			out = append(out, '\r')
-		case '0':
-			out = append(out, 0)
+		case '0', '1', '2', '3', '4', '5', '6', '7': // up to three octal digits
+			b, end := 0, i
+			for ; end < len(s) && end < i+3 && s[end] >= '0' && s[end] <= '7'; end++ {
+				b = 8*b + int(s[end]-'0')
+			}
+			if b > 255 {
+				return nil, fmt.Errorf(`%s %q: \%s is no byte: the largest is \377`, flag, s, s[i:end])
+			}
+			out = append(out, byte(b))
+			i = end - 1
 		case '\\':
 			out = append(out, '\\')
 		case 'x':
@@ -83,7 +91,7 @@ func unescape(flag, s string) ([]byte, error) {
 			out = append(out, b)
 			i += 2
 		default:
-			return nil, fmt.Errorf(`%s %q: \%c is not known: use \n, \t, \r, \0, \\ or \xHH`, flag, s, s[i])
+			return nil, fmt.Errorf(`%s %q: \%c is not known: use \n, \t, \r, \0, \\, \xHH or \NNN`, flag, s, s[i])
 		}
 	}
 	return out, nil
