@@ -2,6 +2,7 @@ package batch
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -226,17 +227,16 @@ func (b *Batch) relieve(now time.Time) (events []sched.Event) {
 		return nil
 	}
 	b.mu.Lock()
-	if b.held || b.level > running || now.Sub(b.machine.relievedAt) < machineEvery {
+	if b.held || b.level > draining || now.Sub(b.machine.relievedAt) < machineEvery {
 		b.mu.Unlock()
 		return nil
 	}
 	b.machine.relievedAt = now
 	free, ok := b.free(now, machineEvery)
 	if !ok {
-		b.mu.Unlock()
-		return nil
+		free = math.MaxInt64 // nobody knows: all go on
 	}
-	if free < b.o.MemKill {
+	if free < b.o.MemKill && b.level == running {
 		b.evict(true)
 	}
 	var stop []*task
@@ -272,12 +272,13 @@ func (b *Batch) giveUpPlace(t *task, events []sched.Event) []sched.Event {
 
 // suspend decides who stands still, as GNU parallel's suspend_young_if_not_enough_mem does: with
 // less than MemSuspend free one job runs, and up to twice as much the more the nearer it is to that.
-// Above, one is let go on at a time: what it takes shows before the next one. Called with policy
+// Above, one is let go on at a time: what it takes shows before the next one. The end of the starts
+// changes nothing of that: what stands still must go on one day. Called with policy
 // and mu held.
 func (b *Batch) suspend(free int64, now time.Time) (stop []*task, resume []Running) {
 	jobs := b.byAge(false)
 	run := len(jobs)
-	if free < 2*b.o.MemSuspend {
+	if free/2 < b.o.MemSuspend {
 		run = min(run, 1+int(1/(2-float64(free)/float64(b.o.MemSuspend))))
 	}
 	for i, t := range jobs {

@@ -183,7 +183,6 @@ func (s *stirred) until(want ...sched.State) {
 
 // The youngest stand still as memory runs short, and go on as it is freed, the oldest first.
 func TestMemSuspend(t *testing.T) {
-	const mb = 1 << 20
 	var free atomic.Int64
 	free.Store(1000 * mb)
 	see := newStirred()
@@ -229,7 +228,6 @@ func TestMemSuspend(t *testing.T) {
 // all end although memory stays short.
 func TestMemSuspendAndTurns(t *testing.T) {
 	for _, slots := range []int{1, 2} {
-		const mb = 1 << 20
 		var free atomic.Int64
 		free.Store(1000 * mb)
 		see := newStirred()
@@ -257,7 +255,6 @@ func TestMemSuspendAndTurns(t *testing.T) {
 
 // While most stand still the batch can be held, go on, and be ended.
 func TestMemSuspendAndStop(t *testing.T) {
-	const mb = 1 << 20
 	var free atomic.Int64
 	free.Store(1000 * mb)
 	see := newStirred()
@@ -286,7 +283,6 @@ func TestMemSuspendAndStop(t *testing.T) {
 
 // With too little memory the youngest is ended and run again; the only one never is.
 func TestMemKill(t *testing.T) {
-	const mb = 1 << 20
 	dir := t.TempDir()
 	free := func() (int64, error) {
 		if _, err := os.Stat(filepath.Join(dir, "2")); err == nil {

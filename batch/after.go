@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -76,7 +77,7 @@ func (b *Batch) link() {
 	b.after.linked = true
 	var free []*task
 	var over []skipped
-	for t := range b.after.held {
+	for _, t := range inOrder(b.after.held) {
 		missing, why := 0, error(nil)
 		for _, name := range b.needs(t) {
 			switch g := b.after.names[name]; {
@@ -98,6 +99,7 @@ func (b *Batch) link() {
 		}
 	}
 	over = append(over, b.circles(over)...)
+	slices.SortFunc(over, func(x, y skipped) int { return x.t.order - y.t.order })
 	for _, s := range over {
 		delete(b.after.held, s.t)
 	}
@@ -108,13 +110,16 @@ func (b *Batch) link() {
 	b.release(free, over)
 }
 
+// inOrder are tasks in the order of the input.
+func inOrder[V any](tasks map[*task]V) []*task {
+	return slices.SortedFunc(maps.Keys(tasks), func(x, y *task) int { return x.order - y.order })
+}
+
 // needs are the names that a task waits for, each once and without its own.
 func (b *Batch) needs(t *task) []string {
 	var names []string
-	seen := map[string]bool{t.job.Name: true, "": true}
 	for _, name := range t.job.After {
-		if !seen[name] {
-			seen[name] = true
+		if name != "" && name != t.job.Name && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
@@ -144,10 +149,7 @@ func (b *Batch) done(t *task, ok bool, how string) (free []*task, over []skipped
 	}
 	g.open--
 	if !ok && g.failed == "" {
-		g.failed = fmt.Sprintf("job %d %s", t.seq, how)
-		if t.job.Name != fmt.Sprint(t.seq) {
-			g.failed = fmt.Sprintf("job %d (%s) %s", t.seq, t.job.Name, how)
-		}
+		g.failed = t.called() + " " + how
 	}
 	if !b.after.linked {
 		return nil, nil
@@ -180,6 +182,14 @@ func (b *Batch) done(t *task, ok bool, how string) (free []*task, over []skipped
 	return free, nil
 }
 
+// called is a task's number, with its name if that is another.
+func (t *task) called() string {
+	if t.job.Name == strconv.Itoa(t.seq) {
+		return fmt.Sprintf("job %d", t.seq)
+	}
+	return fmt.Sprintf("job %d (%s)", t.seq, t.job.Name)
+}
+
 // release gives tasks to the policy, and passes over others and what waits for those.
 func (b *Batch) release(free []*task, over []skipped) {
 	for _, t := range free {
@@ -203,9 +213,13 @@ func (b *Batch) release(free []*task, over []skipped) {
 
 // passOver delivers the result of a task that is not run.
 func (b *Batch) passOver(s skipped) bool {
-	if !b.going() {
+	b.mu.Lock()
+	if b.level > running {
+		b.mu.Unlock()
 		return false
 	}
+	b.live++ // Each waits for it: the reader may be who does this
+	b.mu.Unlock()
 	now := time.Now()
 	t := s.t
 	r := &Result{Seq: t.seq, Try: t.try, Values: t.job.Values, Dir: b.dir(&t.job), Wait: now.Sub(t.arrived), Err: s.why, Expect: t.job.Expect}
@@ -220,6 +234,7 @@ func (b *Batch) passOver(s skipped) bool {
 	b.mu.Unlock()
 	b.conclude(t, r, false)
 	b.mu.Lock()
+	b.live--
 	b.expected.done(&t.job, r, &b.sum)
 	b.count(r)
 	if b.ended() {
@@ -274,14 +289,16 @@ func (b *Batch) circles(gone []skipped) (over []skipped) {
 			}
 		}
 	}
-	stuck := slices.SortedFunc(maps.Keys(left), func(x, y *task) int { return x.order - y.order })
-	for _, t := range stuck {
+	for _, t := range inOrder(left) {
 		if _, ok := left[t]; ok {
 			over = append(over, b.circle(t, left, byName, waits)...)
 		}
 	}
 	return over
 }
+
+// namedInCircle is how many jobs of a circle are named: each of them says it.
+const namedInCircle = 5
 
 // circle follows what t waits for to a circle, and takes that and all that waits for it out of
 // left. Called with mu held.
@@ -298,8 +315,11 @@ func (b *Batch) circle(t *task, left map[*task]int, byName, waits map[string][]*
 		t = b.waitsIn(t, left, byName)
 	}
 	var names []string
-	for _, t := range path {
+	for _, t := range path[:min(len(path), namedInCircle)] {
 		names = append(names, fmt.Sprintf("%q", t.job.Name))
+	}
+	if more := len(path) - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
 	}
 	why := fmt.Errorf("not run: it waits for itself: %s after %s", strings.Join(names, " after "), names[0])
 	for _, t := range path {
@@ -308,7 +328,9 @@ func (b *Batch) circle(t *task, left map[*task]int, byName, waits map[string][]*
 	for next := path; len(next) > 0; next = next[1:] { // those behind are passed over when these are
 		if _, ok := left[next[0]]; ok {
 			delete(left, next[0])
-			next = append(next, waits[next[0].job.Name]...)
+			name := next[0].job.Name
+			next = append(next, waits[name]...)
+			delete(waits, name) // once for all jobs of the name
 		}
 	}
 	return over
@@ -317,10 +339,12 @@ func (b *Batch) circle(t *task, left map[*task]int, byName, waits map[string][]*
 // waitsIn is a task of left that t waits for.
 func (b *Batch) waitsIn(t *task, left map[*task]int, byName map[string][]*task) *task {
 	for _, name := range b.needs(t) {
-		for _, o := range byName[name] {
-			if _, ok := left[o]; ok && o != t {
+		for len(byName[name]) > 0 {
+			o := byName[name][0]
+			if _, ok := left[o]; ok {
 				return o
 			}
+			byName[name] = byName[name][1:] // for good: nothing comes back
 		}
 	}
 	panic("batch: a job that waits for nothing is on no circle")

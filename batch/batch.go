@@ -491,6 +491,11 @@ func (o *Options) setRoom() {
 	}
 }
 
+const (
+	mostPercent = 1_000_000
+	mostMemory  = 1 << 60
+)
+
 // validate says what can't be meant.
 func (o *Options) validate() error {
 	switch {
@@ -502,8 +507,10 @@ func (o *Options) validate() error {
 		return errors.New("batch: Degree, MemFree, MemKill, MemSuspend, Load and DiskBusy can't be negative")
 	case o.Timeout > 0 && o.TimeoutPercent != 0:
 		return errors.New("batch: Timeout and TimeoutPercent bound the same: use one of them")
-	case o.TimeoutPercent < 0:
-		return errors.New("batch: TimeoutPercent can't be negative")
+	case !(o.TimeoutPercent >= 0 && o.TimeoutPercent <= mostPercent):
+		return fmt.Errorf("batch: TimeoutPercent must be a number from 0 to %d", mostPercent)
+	case max(o.MemFree, o.MemSuspend, o.MemKill) > mostMemory:
+		return errors.New("batch: MemFree, MemSuspend or MemKill is more than any machine has")
 	case o.Tries < 0 || o.ReadAhead < 0:
 		return errors.New("batch: Tries and ReadAhead can't be negative")
 	case o.Resume != Fresh && o.JobLog == "":

@@ -300,9 +300,10 @@ func (b *Batch) newTimeout(took time.Duration) {
 		return
 	}
 	b.median.Add(took)
-	d := max(time.Duration(b.o.TimeoutPercent/100*float64(b.median.Value())), time.Millisecond)
-	if d == b.timeoutNow {
-		return
+	const most = 1 << 62
+	d := max(time.Duration(min(b.o.TimeoutPercent/100*float64(b.median.Value()), most)), time.Millisecond)
+	if diff := d - b.timeoutNow; diff == 0 || b.timeoutNow > 0 && diff.Abs() < b.timeoutNow/100 {
+		return // those that run are told of a change that matters
 	}
 	b.timeoutNow = d
 	for t := range b.begun {
@@ -332,7 +333,7 @@ func (b *Batch) skip(t *task) bool {
 	b.mu.Lock()
 	b.sum.Skipped++
 	if g := b.name(t.job.Name, 0); g != nil && !t.entry.ok && g.failed == "" {
-		g.failed = fmt.Sprintf("job %d (%s) failed in an earlier run", t.seq, t.job.Name)
+		g.failed = t.called() + " failed in an earlier run"
 	}
 	b.mu.Unlock()
 	if err := b.pass(t.order, p); err != nil {

@@ -18,21 +18,26 @@ type limitGate struct {
 	done      sync.WaitGroup
 
 	// Guarded by Batch.mu.
-	wish, permit bool
-	proc         Running // the command, while it runs
-	over         bool
+	wish     bool
+	permitAt time.Time // of a permit that nobody has used up; zero: there is none
+	proc     Running   // the command, while it runs
+	over     bool
 }
 
 const (
 	limitFirst = 100 * time.Millisecond // from a refusal to the next try, doubled with each
 	limitMost  = time.Second
+
+	permitLasts = time.Second // one that could not be used, because something else was lacking
 )
 
 // permits uses up a permit, or asks for one. Called with mu held.
 func (g *limitGate) permits() bool {
-	if g.permit {
-		g.permit = false
-		return true
+	if at := g.permitAt; !at.IsZero() {
+		g.permitAt = time.Time{}
+		if time.Since(at) < permitLasts {
+			return true
+		}
 	}
 	if !g.wish {
 		g.wish = true
@@ -92,6 +97,12 @@ func (b *Batch) serveLimit(s Slot) {
 		case <-g.end:
 			return
 		}
+		b.mu.Lock()
+		wanted := g.wish && b.level == running
+		b.mu.Unlock()
+		if !wanted {
+			continue
+		}
 		code, err := b.askLimit(s)
 		if err != nil {
 			b.limitFails(err)
@@ -100,7 +111,7 @@ func (b *Batch) serveLimit(s Slot) {
 		if code == 0 {
 			pause = limitFirst
 			b.mu.Lock()
-			g.permit, g.wish = true, false
+			g.permitAt, g.wish = time.Now(), false
 			b.mu.Unlock()
 			b.ringWatch()
 			continue

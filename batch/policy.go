@@ -307,6 +307,7 @@ func (b *Batch) place(t *task, d sched.Decision, follow []sched.Event) []sched.E
 	if was.suspended {
 		b.mu.Lock()
 		defer b.mu.Unlock()
+		t.waits.begin(now, WaitMemory)
 		follow = b.giveUpPlace(t, follow)
 	}
 	return follow
@@ -319,6 +320,7 @@ func (b *Batch) pause(t *task, why sched.Cause, follow []sched.Event) []sched.Ev
 		why = sched.SliceUsedUp
 	}
 	t.onPlace, t.paused, t.still = false, true, false
+	t.waits.until(time.Now(), b) // for memory, if it is suspended
 	t.waits.begin(time.Now(), WaitPolicy)
 	t.pauses++
 	proc, held := t.proc, b.held
@@ -431,18 +433,28 @@ func (o *Options) needsWatcher() bool {
 	return o.Degree > o.Slots || o.MemFree+o.MemSuspend+o.MemKill > 0 || o.Load+o.DiskBusy > 0 || o.NoSwap || o.Limit != ""
 }
 
-// SetSlots changes how many jobs run at once, Options.Slots. If they are fewer, those that run go
-// on, and no other is started until as many have ended. Any goroutine may call it at any time; after
-// the end it has no effect.
+// SetSlots changes how many jobs run at once, Options.Slots. If they are fewer, no other is started
+// until as many have ended; those that run go on, but for a policy that pauses jobs: it may pause
+// some. Any goroutine may call it at any time; after the end it has no effect.
 func (b *Batch) SetSlots(n int) error {
 	if n < 1 || n > Unlimited {
 		return fmt.Errorf("batch: %d slots: use 1 to %d", n, Unlimited)
+	}
+	if b.o.Terminal != nil {
+		return errors.New("batch: jobs have the terminal one at a time")
 	}
 	b.policy.Lock()
 	defer b.policy.Unlock()
 	b.mu.Lock()
 	b.o.Slots = n
-	b.maxSlots = max(b.o.Degree, n)
+	switch _, packs := b.o.Policy.(*sched.Backfill); {
+	case packs: // what it has paused needs slots beside those
+		b.maxSlots = max(b.o.Degree, min(n+pausedMost, Unlimited))
+	case b.watching:
+		b.maxSlots = max(b.o.Degree, n)
+	default:
+		b.maxSlots = n
+	}
 	if b.noSlot != nil { // there can't be more than there are
 		b.maxSlots = min(b.maxSlots, b.slots)
 	}

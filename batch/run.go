@@ -35,14 +35,12 @@ func (b *Batch) runJob(s Slot, n int, t *task, out *outputs) {
 	}
 	b.mu.Lock()
 	b.startDecided(t)
-	b.mu.Unlock()
-	b.mu.Lock()
 	b.account(t, r)
+	t.evicted = t.evicted && r.Reason == Cancelled && failed == nil && b.level == running
+	evicted := t.evicted // else it ended by itself just then
 	b.mu.Unlock()
 	final := r.OK() || t.try >= b.o.Tries || r.Reason == Cancelled || failed != nil || !b.going()
-	if t.evicted && r.Reason == Cancelled && failed == nil && b.going() {
-		final = false
-	}
+	final = final && !evicted
 	if final {
 		b.conclude(t, r, failed == nil && r.Reason != Cancelled)
 	}

@@ -144,7 +144,7 @@ func (b *Batch) lookAround() (n int, cost time.Duration) {
 		if s.err != nil || s.t.proc != s.proc || b.tasks[s.t.id] != s.t || b.held {
 			continue
 		}
-		if s.t.paused {
+		if s.t.paused || s.t.suspended {
 			if !s.t.still && now.After(s.t.retryAt) {
 				restless = append(restless, s)
 			}

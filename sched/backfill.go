@@ -30,9 +30,11 @@ type Demand struct {
 //
 // A job that must not be paused overtakes nobody. One that wants more than there is runs alone. It is
 // the head alone that is never delayed; what is behind it may be, by jobs whose memory was free
-// when they were moved ahead. Where no memory is asked for, and every job may be paused, no job ends
-// later than if none were moved ahead, however wrong the expectations are. Nothing starves: a job begins at the latest when all that are before
-// it have ended. The zero value has no places until a Resize.
+// when they were moved ahead, or that count against the degree while they are paused. Where no
+// memory is asked for, nothing bounds the degree, all have one priority and may be paused, no job
+// ends later than if none were moved ahead, however wrong the expectations are. Nothing starves: a
+// job begins at the latest when all that are before it, and those that were moved ahead, have
+// ended. The zero value has no places until a Resize.
 type Backfill struct {
 	places, degree int
 	room           Demand
@@ -85,6 +87,9 @@ type packed struct {
 func (e *packed) end(now time.Duration) time.Duration {
 	if e.length == 0 {
 		return now
+	}
+	if e.length > math.MaxInt64-e.since {
+		return math.MaxInt64
 	}
 	return max(now, e.since+e.length)
 }
@@ -328,7 +333,7 @@ func (b *Backfill) backfill(now time.Duration) {
 			continue
 		case need[memory] > 0 && need[memory]+head[memory] > b.free[memory]:
 			continue
-		case e.length > 0 && now+e.length <= begins:
+		case e.length > 0 && e.length <= begins-now:
 		case need.within(beside):
 			beside = beside.minus(need)
 		default:

@@ -2,6 +2,7 @@ package sched
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -179,6 +180,11 @@ func TestBackfillSteps(t *testing.T) {
 		s.step("", Event{Kind: Resize, Places: 2})
 		s.step("", Event{Kind: Finish, Job: 1})
 		s.step("run 3", Event{Kind: Finish, Job: 2})
+	})
+	t.Run("a length without end is no overflow", func(t *testing.T) {
+		s := &scene{t: t, p: &Backfill{}, now: sec}
+		s.step("run 1", Event{Kind: Resize, Places: 4}, wants(1, 3, sec), wants(2, 4, 0), wants(3, 1, math.MaxInt64))
+		s.step("", wants(4, 1, math.MaxInt64-1))
 	})
 	t.Run("nothing before there are places", func(t *testing.T) {
 		s := &scene{t: t, p: &Backfill{}}

@@ -3,12 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"math/rand/v2"
 	"os"
 	"strconv"
 	"strings"
-	"sync"
+	"syscall"
 	"time"
 
 	"github.com/brood-go/brood/batch"
@@ -115,8 +116,8 @@ func (l *timeLimit) Set(s string) error {
 		return l.duration.Set(s)
 	}
 	v, err := strconv.ParseFloat(number, 64)
-	if err != nil || v <= 0 {
-		return fmt.Errorf("%q is no share of the median running time: use a number above 100, as in 200%%", s)
+	if err != nil || !(v > 0 && v <= 1e6) {
+		return fmt.Errorf("%q is no share of the median running time: use a percentage, as in 200%%", s)
 	}
 	*l = timeLimit{percent: v}
 	return nil
@@ -168,21 +169,38 @@ func parseSlots(s string) (n int, file *jobsFile, err error) {
 		return n, nil, nil
 	}
 	fi, serr := os.Stat(s)
-	if serr != nil || fi.IsDir() {
+	switch {
+	case serr != nil:
 		return 0, nil, fmt.Errorf("-j: %w, or the name of a file that says it", err)
+	case !fi.Mode().IsRegular():
+		return 0, nil, fmt.Errorf("-j %s: it is no file: name one that says how many jobs run at once, as a number", s)
 	}
 	file = &jobsFile{path: s}
 	n, err = file.read()
 	return n, file, err
 }
 
-// read is the number that the file has.
+// jobsFileMost is how much of it is read.
+const jobsFileMost = 64
+
+// read is the number that the file has. It does not wait, whatever the name is by now.
 func (f *jobsFile) read() (int, error) {
-	b, err := os.ReadFile(f.path)
+	file, err := os.OpenFile(f.path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return 0, fmt.Errorf("-j %s: %w", f.path, cause(err))
+	}
+	defer file.Close()
+	if fi, err := file.Stat(); err != nil || !fi.Mode().IsRegular() {
+		return 0, fmt.Errorf("-j %s: it is no file any more", f.path)
+	}
+	b, err := io.ReadAll(io.LimitReader(file, jobsFileMost))
 	if err != nil {
 		return 0, fmt.Errorf("-j %s: %w", f.path, cause(err))
 	}
 	f.text = strings.TrimSpace(string(b))
+	if f.text == "" {
+		return 0, fmt.Errorf("-j %s: the file is empty: write how many jobs run at once into it", f.path)
+	}
 	n, err := batch.ParseJobs(f.text, batch.CPUs())
 	if err != nil {
 		return 0, fmt.Errorf("-j %s: %w", f.path, err)
@@ -190,15 +208,15 @@ func (f *jobsFile) read() (int, error) {
 	return n, nil
 }
 
-// follow keeps the number of slots as the file has it, until stop is called. What can't be read or
-// meant is said once, and changes nothing. A nil file does nothing.
+// follow keeps the number of slots as the file has it, until stop is called, which does not wait: a
+// file system may not answer. What can't be read or meant is said once, and changes nothing. A nil
+// file does nothing.
 func (f *jobsFile) follow(b *batch.Batch) (stop func()) {
 	if f == nil {
 		return func() {}
 	}
 	quit := make(chan struct{})
-	var done sync.WaitGroup
-	done.Go(func() {
+	go func() {
 		tick := time.NewTicker(fileEvery)
 		defer tick.Stop()
 		said := ""
@@ -210,11 +228,8 @@ func (f *jobsFile) follow(b *batch.Batch) (stop func()) {
 				said = f.again(b, said)
 			}
 		}
-	})
-	return func() {
-		close(quit)
-		done.Wait()
-	}
+	}()
+	return func() { close(quit) }
 }
 
 // again reads the file again. said is the last error that was told.
@@ -234,17 +249,17 @@ func (f *jobsFile) again(b *batch.Batch, said string) string {
 
 // changeSlots changes how many jobs run at once.
 func changeSlots(b *batch.Batch, n int) {
-	useProcs(n)
 	if err := b.SetSlots(n); err != nil {
 		say("%v", err)
+		return
 	}
+	useProcs(n)
 }
 
 // moreSlots changes it by one, as a signal asks for.
 func moreSlots(b *batch.Batch, by int) {
-	n := min(max(b.Slots()+by, 1), batch.Unlimited)
-	changeSlots(b, n)
-	inform("%s at once from now on", count(n, "job"))
+	changeSlots(b, min(max(b.Slots()+by, 1), batch.Unlimited))
+	inform("%s at once from now on", count(b.Slots(), "job"))
 }
 
 // errWhole is said of flags that need the columns of an input.

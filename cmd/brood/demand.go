@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -35,7 +36,10 @@ func (f *demandFlags) weighs() bool { return f.weight != "" || f.cpus != "" || f
 func (f *demandFlags) differ() bool { return f.weighs() || f.name != "" || f.after != "" }
 
 // checkNames finds names that nobody calls.
-func (f *demandFlags) checkNames() error {
+func (f *demandFlags) checkNames(shuffled bool) error {
+	if f.after != "" && f.name == "" && shuffled {
+		return errors.New("--shuf changes the numbers by which --after calls jobs: give them names with --name")
+	}
 	if f.name != "" && f.after == "" {
 		return fmt.Errorf("--name %s is what --after calls jobs by: add --after, or leave it away", f.name)
 	}
@@ -84,6 +88,9 @@ func (v *perJob) of(j *batch.Job, seq int) (string, error) {
 	return strings.TrimSpace(line), err
 }
 
+// separators stand between names.
+const separators = ", \t\n"
+
 // mark fills in what a job takes and after which others it runs.
 func (f *demandFlags) mark(j *batch.Job, seq int) error {
 	for _, x := range []struct {
@@ -110,11 +117,14 @@ func (f *demandFlags) mark(j *batch.Job, seq int) error {
 			return err
 		}},
 		{"name", &f.nameOf, func(s string) error {
+			if strings.ContainsAny(s, separators) {
+				return fmt.Errorf("the name %q: --after takes names with commas or blanks in between, so that a name can't hold any", s)
+			}
 			j.Name = s
 			return nil
 		}},
 		{"after", &f.afterOf, func(s string) error {
-			j.After = strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' })
+			j.After = strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(separators, r) })
 			return nil
 		}},
 	} {

@@ -372,7 +372,7 @@ func (f *runFlags) setPool(o *batch.Options) (err error) {
 // setPolicy reads the flags about scheduling.
 func (f *runFlags) setPolicy(o *batch.Options) error {
 	f.packs = f.weighs()
-	if err := f.checkNames(); err != nil {
+	if err := f.checkNames(f.shuffle); err != nil {
 		return err
 	}
 	return f.policyFlags.set(o, f.tty)
