@@ -39,8 +39,10 @@ func (s *short) available() (int64, error) {
 	return s.free.Load(), nil
 }
 
-// When no more jobs are started, those that stand still for memory go on once there is some.
-func TestDrainWhileSuspended(t *testing.T) {
+// suspended lets the second of two jobs stand still for memory, does something, and lets the first
+// one end: both must.
+func suspended(t *testing.T, then func(b *Batch, m *short)) {
+	t.Helper()
 	m := newShort()
 	first := make(chan struct{})
 	s := onStage(&actor{until: first, looks: 1 << 30}, &actor{looks: 50})
@@ -49,8 +51,7 @@ func TestDrainWhileSuspended(t *testing.T) {
 		m.until(sched.Running, sched.Running)
 		m.free.Store(10 * mb)
 		m.until(sched.Running, sched.Held)
-		b.Drain()
-		m.free.Store(1000 * mb)
+		then(b, m)
 		close(first)
 	}()
 	if _, sum := s.play(t, b, s.jobs()); sum.OK != 2 {
@@ -58,22 +59,17 @@ func TestDrainWhileSuspended(t *testing.T) {
 	}
 }
 
+// When no more jobs are started, those that stand still for memory go on once there is some.
+func TestDrainWhileSuspended(t *testing.T) {
+	suspended(t, func(b *Batch, m *short) {
+		b.Drain()
+		m.free.Store(1000 * mb)
+	})
+}
+
 // When it can't be known any more how much memory there is, all go on.
 func TestMemoryUnknownWhileSuspended(t *testing.T) {
-	m := newShort()
-	first := make(chan struct{})
-	s := onStage(&actor{until: first, looks: 1 << 30}, &actor{looks: 50})
-	b := s.prepare(t, Options{Slots: 2, MemSuspend: 100 * mb, available: m.available, Trace: m.trace})
-	go func() {
-		m.until(sched.Running, sched.Running)
-		m.free.Store(10 * mb)
-		m.until(sched.Running, sched.Held)
-		m.unknown.Store(true)
-		close(first)
-	}()
-	if _, sum := s.play(t, b, s.jobs()); sum.OK != 2 {
-		t.Errorf("%+v", sum)
-	}
+	suspended(t, func(_ *Batch, m *short) { m.unknown.Store(true) })
 }
 
 // A tree that does not stand still at once is paused by a later look.
