@@ -89,9 +89,9 @@ func lines(path string) int {
 // second time, its output is delivered, and no process is left.
 func TestKilledAndResumed(t *testing.T) {
 	path := build(t)
-	kills := 40
+	kills := 60
 	if long {
-		kills = 4 * 200
+		kills = 6 * 200
 	}
 	for _, tt := range []struct {
 		name, env string
@@ -101,10 +101,12 @@ func TestKilledAndResumed(t *testing.T) {
 		{"mark", "BROOD_NO_CGROUP=1", nil},
 		{"in order", "", []string{"-k"}},
 		{"setsid", "BROOD_NO_CGROUP=1", []string{"--lb"}},
+		{"after", "", []string{"-k", "--name", "{}", "--after", "0"}},
+		{"weighed", "", []string{"--weight", "2", "--cpus", "0.1", "--limit", "true", "--load", "1000"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			for c := (crash{t: t, path: path, left: kills / 4, rng: rand.New(rand.NewPCG(uint64(kills), 7))}); c.left > 0; {
+			for c := (crash{t: t, path: path, left: kills / 6, rng: rand.New(rand.NewPCG(uint64(kills), 7))}); c.left > 0; {
 				c.campaign(tt.name, tt.env, tt.args)
 			}
 		})
