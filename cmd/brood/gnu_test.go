@@ -307,7 +307,7 @@ func startGNU(t *testing.T, paths []string, gnu bool) (runs []chan gnuRun) {
 			places <- true
 			defer func() { <-places }()
 			var r gnuRun
-			if r.gnuCase, r.err = readGNUCase(path); r.err == nil && (*record || gnu && (long || slices.Contains(gnuUsual, gnuName(path)))) {
+			if r.gnuCase, r.err = readGNUCase(path); r.err == nil && (*record || gnu && (os.Getenv("BROOD_LONG") != "" || slices.Contains(gnuUsual, gnuName(path)))) {
 				r.gnu, r.err = r.run(root, true)
 			}
 			if r.err == nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -127,7 +128,7 @@ func (f *inputFlags) define(p *page) {
 	s.text = replacementStrings
 	s = p.section("Other replacement strings", "")
 	s.list(&f.rules, "rpl", "'TAG STEPS'", "TAG stands for a value changed by STEPS")
-	s.boolean(&f.plus, "plus", "{..} {...} without two, three extensions, {/..} {/...}; {+/} directory, {+.} {+..} {+...} extensions; {:-text}")
+	s.boolean(&f.plus, "plus", "{..} {...} without two, three extensions, {/..} {/...}; {+/} directory, {+.} {+..} {+...} extensions; {:-text}; as in bash {:2} {:2:3} {#re} {##re} {%re} {%%re} {/re/text} {^a} {^^a} {,a} {,,a}")
 	s.string(&f.replace, "replace,I", "", "TEXT", "TEXT stands for the input instead of {}")
 }
 
@@ -205,8 +206,8 @@ func (f *inputFlags) packing() batch.Packing {
 	return batch.OneRow
 }
 
-// syntax is how templates are read.
-func (f *inputFlags) syntax() (batch.Syntax, error) {
+// syntax is how templates are read. texts are those beside the command.
+func (f *inputFlags) syntax(texts ...string) (batch.Syntax, error) {
 	s := batch.Syntax{Names: f.names, Replace: f.replace, Plus: f.plus, Stdin: f.splits()}
 	if !s.Stdin {
 		s.Packing = f.packing()
@@ -218,7 +219,12 @@ func (f *inputFlags) syntax() (batch.Syntax, error) {
 		}
 		s.Rules = append(s.Rules, r)
 	}
-	return s, nil
+	if !f.plus {
+		return s, nil
+	}
+	rules, err := plusRules(strings.Join(append(slices.Clip(f.command), texts...), " "), s.Rules)
+	s.Rules = append(s.Rules, rules...)
+	return s, err
 }
 
 // input makes the jobs from what follows the flags, and reads the templates of o.
@@ -323,7 +329,7 @@ func (f *runFlags) packOptions(o *batch.Options) (batch.PackOptions, error) {
 
 // parse reads the templates of command, tag and priority.
 func (f *runFlags) parse(o *batch.Options) error {
-	s, err := f.syntax()
+	s, err := f.syntax(f.tagString, f.name, f.after, f.weight, f.cpus, f.memNeed)
 	if err != nil {
 		return err
 	}
