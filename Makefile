@@ -30,6 +30,7 @@ long: ## storms and long crash tests, plain and with -race
 
 fuzz: ## each fuzz test for a minute
 	$(GO) test -fuzz FuzzQuoting -fuzztime 1m ./batch
+	$(GO) test -fuzz FuzzSyntax -fuzztime 1m ./batch
 	$(GO) test -fuzz FuzzTemplate -fuzztime 1m ./batch
 	$(GO) test -fuzz FuzzLoad -fuzztime 1m ./internal/journal
 	$(GO) test -fuzz FuzzRow -fuzztime 1m ./internal/journal

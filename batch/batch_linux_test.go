@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"iter"
@@ -26,6 +27,9 @@ func TestMain(m *testing.M) {
 	brood.Init()
 	before := runtime.NumGoroutine()
 	code := m.Run()
+	if f := flag.Lookup("test.fuzz"); f.Value.String() != "" {
+		os.Exit(code) // the fuzzing engine keeps one that waits for signals
+	}
 	// Goroutines that were told to end do so soon; none may stay for good.
 	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; runtime.Gosched() {
 		if time.Now().After(end) {

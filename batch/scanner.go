@@ -2,6 +2,7 @@ package batch
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -15,7 +16,9 @@ type scanner struct {
 	pos    int
 	from   int // of the literal text not yet in segs
 	segs   []segment
-	open   []byte // what is open: '"', '(' (of $( and of subshells)
+	open   []byte // what is open: '"', '(' (of $( and of subshells), '+' (of $(( and of ((), 'p' (a ( in that)
+	tests  int    // up to where a [[ … ]] of bash goes
+	counts bool   // and numbers are compared in it
 	unsure string // why the context is not known any more
 	words  words
 }
@@ -60,8 +63,11 @@ func (s *scanner) top() byte {
 }
 
 func (s *scanner) quoting() quoting {
-	if s.top() == '"' {
+	switch s.top() {
+	case '"':
 		return inDouble
+	case '+', 'p':
+		return inArithmetic
 	}
 	return alone
 }
@@ -79,6 +85,8 @@ func (s *scanner) step() error {
 	}
 	c := s.text[s.pos]
 	switch {
+	case s.quoting() == inArithmetic:
+		return s.arithmetic(c)
 	case c == '\\':
 		if _, n, err := s.g.match(s.text[min(s.pos+1, len(s.text)):]); err != nil || n > 0 {
 			return errBackslash
@@ -116,11 +124,16 @@ func (s *scanner) bareChar(c byte) error {
 	case c == '\'':
 		s.pos++
 		return s.until("'", inSingle)
+	case strings.HasPrefix(s.rest(), "(("):
+		s.open = append(s.open, '+')
+		s.pos++
 	case c == '(':
 		s.open = append(s.open, '(')
 		s.words.begin(s.pos + 1)
+	case strings.HasPrefix(s.rest(), "[[") && s.atWordStart():
+		s.tested()
 	case c == ')':
-		if s.top() == '(' {
+		if s.top() == '(' { // nothing else: a stray one closes nothing
 			s.pop()
 			if err := s.words.close(s.pos); err != nil {
 				return err
@@ -144,6 +157,87 @@ func (s *scanner) bareChar(c byte) error {
 	return nil
 }
 
+// arithmetic reads a character of $((…)) or ((…)). What ends in a single parenthesis was none, but
+// nested subshells: what stood in it was held to be numbers, which is right in both.
+func (s *scanner) arithmetic(c byte) error {
+	switch c {
+	case '(':
+		s.open = append(s.open, 'p')
+	case ')':
+		top := s.top()
+		s.pop()
+		if top == 'p' {
+			break
+		}
+		if !strings.HasPrefix(s.rest(), "))") {
+			s.unsure = "after a (( that does not end in )): write ( ( with a blank for nested subshells"
+		} else {
+			s.pos++
+		}
+	case '"', '\'', '\\':
+		s.unsure = "after a quote or backslash in ((…)): set a variable first"
+	case '$':
+		return s.dollar()
+	case '`':
+		return s.backquote()
+	}
+	s.pos++
+	return nil
+}
+
+// comparison is what makes bash take the words of a [[ … ]] for arithmetic, or for the name of
+// a variable, in which it would run a substitution.
+var comparison = lazily(`\s-(?:eq|ne|lt|le|gt|ge|v)\s`)
+
+// tested notes how far a [[ … ]] goes, and what is done in it.
+func (s *scanner) tested() {
+	inside := s.rest()
+	if end := strings.Index(inside, "]]"); end >= 0 {
+		inside = inside[:end]
+	}
+	s.tests, s.counts = s.pos+len(inside), comparison().MatchString(inside)
+}
+
+// evaluators are the builtins that take a word for arithmetic, or for the name of a variable with
+// its subscript, which is arithmetic.
+var evaluators = lazily(`^(?:let|declare|typeset|local|readonly|unset|read|mapfile|readarray|getopts)$`)
+
+// assigned is the beginning of an assignment to an element of an array, subscript the beginning of one.
+var (
+	subscript = lazily(`^[A-Za-z_][A-Za-z0-9_]*\[[^\]]*$`)
+	assigned  = lazily(`^[^\]\s]*\]\+?=`)
+)
+
+// evaluated reports whether the shell would take a value there for more than text. As bash runs
+// $(…) in a subscript, quotes do not help.
+func (s *scanner) evaluated(before, after string) error {
+	word := before[strings.LastIndexAny(before, boundaries)+1:]
+	command := strings.Fields(before[strings.LastIndexAny(before, "\n;&|()")+1:])
+	for len(command) > 0 && (reserved[command[0]] || command[0] == "!" || command[0] == "{" || command[0] == "command" || command[0] == "builtin" || strings.Contains(command[0], "=")) {
+		command = command[1:]
+	}
+	last := ""
+	if n := len(command); word == "" && n > 0 {
+		last = command[n-1]
+	} else if n > 1 {
+		last = command[n-2]
+	}
+	switch {
+	case s.pos < s.tests && s.counts:
+		return errors.New("a replacement string stands in a [[ … ]] that compares numbers or asks for a variable, where bash would run what is in the value: use [ … ]")
+	case subscript().MatchString(word) && assigned().MatchString(after):
+		return errors.New("a replacement string stands in the subscript of an array, where bash would run what is in the value: set a variable first, and use it there if it is a number")
+	case strings.HasSuffix(last, "<") || strings.HasSuffix(last, ">"): // a file, or what is read
+	case len(command) > 1 || len(command) == 1 && word == "":
+		name := command[0]
+		names := evaluators().MatchString(name) && (name == "let" || !strings.Contains(word, "=") || strings.Contains(strings.Join(command, " "), " -i"))
+		if names || last == "-v" && (name == "test" || name == "[" || name == "printf") {
+			return fmt.Errorf("a replacement string stands in a word that %s takes for arithmetic or for a variable's name, in which bash would run what is in the value: use $((…)), [ … ], or a name of your own", name)
+		}
+	}
+	return nil
+}
+
 // atWordStart reports whether a word could begin here.
 func (s *scanner) atWordStart() bool {
 	return s.pos == 0 || strings.IndexByte(" \t\n;&|()", s.text[s.pos-1]) >= 0
@@ -160,7 +254,7 @@ func (s *scanner) skip(n int, why string) error {
 	return nil
 }
 
-// until reads up to an end within a kind of quotes or arithmetic.
+// until reads up to an end within a kind of quotes.
 func (s *scanner) until(end string, ctx quoting) error {
 	for s.pos < len(s.text) {
 		if strings.HasPrefix(s.rest(), end) {
@@ -192,8 +286,12 @@ func (s *scanner) take(seg segment, n int, ctx quoting) error {
 	case ctx == alone && name && strings.HasSuffix(before, "$"):
 		return errDollar
 	case ctx == alone:
+		if err := s.evaluated(before, after); err != nil {
+			return err
+		}
 		seg.lone = atEnd(before, false) && atEnd(after, true)
-		seg.quote = name || strings.HasPrefix(after, ">") || strings.HasPrefix(after, "<")
+		seg.quote = name || strings.HasPrefix(after, ">") || strings.HasPrefix(after, "<") || s.pos < s.tests || meansMore(before)
+		seg.word = s.letters(before, after)
 	case ctx == inDouble:
 		seg.split = name
 	}
@@ -219,6 +317,46 @@ func atEnd(text string, beginning bool) bool {
 		c = text[0]
 	}
 	return c == ' ' || c == '\t' || c == '\n'
+}
+
+// meansMore reports whether a bare character behind that would be taken up: a name behind a tilde, a
+// range between brackets.
+func meansMore(before string) bool {
+	word := before[strings.LastIndexAny(before, boundaries)+1:]
+	return strings.HasSuffix(word, "~") || strings.LastIndexByte(word, '[') > strings.LastIndexByte(word, ']')
+}
+
+// letters are those around a replacement string, if they alone make a word with it: it might become a
+// keyword of the shell. A "*" stands for another replacement string.
+func (s *scanner) letters(before, after string) (around [2]string) {
+	head := strings.TrimRight(before[:strings.LastIndexAny(before, boundaries)+1], " \t")
+	if head != "" && strings.IndexByte("\n;&|()", head[len(head)-1]) < 0 {
+		words := append([]string{""}, strings.Fields(head)...)
+		if last := words[len(words)-1]; !reserved[last] && last != "{" && last != "!" {
+			return around // no keyword is expected here
+		}
+	}
+	i := len(before)
+	for i > 0 && before[i-1] >= 'a' && before[i-1] <= 'z' {
+		i--
+	}
+	around[0] = before[i:]
+	if i == s.from && len(s.segs) > 0 && s.segs[len(s.segs)-1].what != literal {
+		around[0] = "*"
+	} else if i > 0 && strings.IndexByte(boundaries, before[i-1]) < 0 {
+		return [2]string{}
+	}
+	i = 0
+	for i < len(after) && after[i] >= 'a' && after[i] <= 'z' {
+		i++
+	}
+	around[1] = after[:i]
+	if _, n, err := s.g.match(after[i:]); err == nil && n > 0 {
+		around[1] = "*"
+	} else if i < len(after) && strings.IndexByte(boundaries, after[i]) < 0 {
+		return [2]string{}
+	}
+	return around
 }
 
 // endsInVariable reports whether text ends in $ or $name, which the value's first
@@ -247,8 +385,11 @@ func (s *scanner) dollar() error {
 	rest := s.rest()
 	switch {
 	case strings.HasPrefix(rest, "$(("):
+		s.open = append(s.open, '+')
 		s.pos += 3
-		return s.until("))", inArithmetic)
+	case strings.HasPrefix(rest, "$["):
+		s.unsure = "after a $[, which is arithmetic to bash: use $((…))"
+		s.pos += 2
 	case strings.HasPrefix(rest, "$("):
 		s.open = append(s.open, '(')
 		s.pos += 2

@@ -31,7 +31,9 @@ type Command struct {
 //
 // In shell text the values are quoted for where they stand: alone, between
 // single or double quotes, in a command substitution; they always arrive
-// literally. Where that can't be done a template is refused. Text that goes
+// literally. Where that can't be done a template is refused, as before all where bash takes
+// a word for arithmetic ([[ … -gt … ]], let, a subscript); in $((…)) and ((…)) values must be
+// numbers. Text that goes
 // through a second shell (sh -c '{}', eval, ssh) is read twice: pass the value
 // as an argument there (sh -c 'echo "$1"' sh {}).
 type Template struct {
@@ -65,6 +67,7 @@ type segment struct {
 	ctx      quoting
 	quote    bool      // bare characters are not enough: its neighbours would take it up
 	split    bool      // in double quotes: close and open them first
+	word     [2]string // the letters around it, if it and they alone are a word
 	lone     bool      // a word by itself, which may be left out
 	pos      int       // in the text
 	inner    []segment // of a repeated word
@@ -371,13 +374,30 @@ func (e *expansion) put(s *segment, v string) {
 	if s.split {
 		e.b = append(e.b, '"', '"')
 	}
-	if s.quote && isBare(v) {
+	if (s.quote || s.makesKeyword(v)) && isBare(v) {
 		e.b = append(e.b, '\'')
 		e.b = append(e.b, v...)
 		e.b = append(e.b, '\'')
 		return
 	}
 	e.b = appendQuoted(e.b, s.ctx, v)
+}
+
+// makesKeyword reports whether a value and the letters around it could be one of the shell's keywords.
+func (s *segment) makesKeyword(v string) bool {
+	before, after := s.word[0], s.word[1]
+	switch {
+	case before == "" && after == "":
+		return false // a value that is one by itself is not bare
+	case before != "*" && after != "*":
+		return reserved[before+v+after]
+	}
+	for word := range reserved {
+		if strings.Contains(word, v) {
+			return true
+		}
+	}
+	return false
 }
 
 func isNumber(v string) bool {
