@@ -22,7 +22,7 @@ type Section struct {
 // not as it was when it was cut, that is an error here, at the end of the section, or of Close by who
 // has not read so far.
 func (s *Section) Open() (io.ReadCloser, error) {
-	f, err := os.Open(s.path)
+	f, err := openSized(s.path)
 	if err != nil {
 		return nil, err
 	}
@@ -105,17 +105,12 @@ func openFile(path string) (*os.File, int64, error) {
 	if path == "-" {
 		return nil, 0, errors.New("--pipe-part reads files in several places at once, and standard input (-) has only one: name a file, or use --pipe")
 	}
-	f, err := os.Open(path)
+	f, err := openSized(path)
 	if err != nil {
 		if pe := (*os.PathError)(nil); errors.As(err, &pe) {
-			err = pe.Err
+			err = fmt.Errorf("%w: name a file that can be read", pe.Err)
 		}
-		return nil, 0, fmt.Errorf("--pipe-part %s: %w: name a file that can be read", path, err)
-	}
-	fi, err := f.Stat()
-	if err == nil && !fi.Mode().IsRegular() && fi.Mode()&(os.ModeDevice|os.ModeCharDevice) != os.ModeDevice {
-		f.Close()
-		return nil, 0, fmt.Errorf("--pipe-part %s: neither a file nor a block device: name one, or use --pipe for what can be read only once", path)
+		return nil, 0, fmt.Errorf("--pipe-part %s: %w", path, err)
 	}
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
@@ -123,6 +118,37 @@ func openFile(path string) (*os.File, int64, error) {
 		return nil, 0, fmt.Errorf("--pipe-part %s: %w", path, err)
 	}
 	return f, size, nil
+}
+
+var errNotSized = errors.New("neither a file nor a block device: name one, or use --pipe for what can be read only once")
+
+// openSized opens a file or a block device. A FIFO is not even opened: that would wait for
+// somebody who writes to it.
+func openSized(path string) (*os.File, error) {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !sized(fi) {
+		return nil, errNotSized
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if fi, err = f.Stat(); err == nil && !sized(fi) {
+		err = errNotSized
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// sized reports whether it is a file or a block device.
+func sized(fi os.FileInfo) bool {
+	return fi.Mode().IsRegular() || fi.Mode()&(os.ModeDevice|os.ModeCharDevice) == os.ModeDevice
 }
 
 // Sections cuts a file of any size: near every cut a border is looked for, and nothing else is
