@@ -136,14 +136,33 @@ func openSized(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if fi, err = f.Stat(); err == nil && !sized(fi) {
-		err = errNotSized
+	if fi, err = f.Stat(); err == nil {
+		if err = errNotSized; sized(fi) {
+			err = trueSize(f, fi)
+		}
 	}
 	if err != nil {
 		f.Close()
 		return nil, err
 	}
 	return f, nil
+}
+
+// trueSize is an error for a file that has more or less in it than its size says, as the
+// kernel's have in /proc (none) and in /sys (a page).
+func trueSize(f *os.File, fi os.FileInfo) error {
+	if !fi.Mode().IsRegular() {
+		return nil
+	}
+	size := fi.Size()
+	n, err := f.ReadAt(make([]byte, 1), max(size-1, 0))
+	switch {
+	case err != nil && err != io.EOF:
+		return err
+	case size > 0 && n == 0, size == 0 && n > 0:
+		return fmt.Errorf("its size is not true (%d bytes), so that it can't be cut into parts: use --pipe < FILE", size)
+	}
+	return nil
 }
 
 // sized reports whether it is a file or a block device.
