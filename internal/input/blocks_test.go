@@ -70,6 +70,11 @@ func TestBlocks(t *testing.T) {
 		{"expression", dashes, BlockOptions{Borders: expression(end("-+")), Records: 1}, []string{"a--", "b--", "c--", "d"}},
 		{"expression, size", dashes, BlockOptions{Borders: expression(end("-+")), Size: 4}, []string{"a--", "b--", "c--", "d"}},
 		{"expression, stripped", dashes, BlockOptions{Borders: expression(end("-+")), Size: 100, Strip: true}, []string{"abcd"}},
+		// GNU parallel makes nothing of the two with ab: it takes out what comes about as well.
+		{"stripped, and a new one comes about", "aabbab", BlockOptions{Borders: end("ab"), Strip: true}, []string{"ab"}},
+		{"stripped, at the beginning", "<<>x><y>", BlockOptions{Borders: Borders{"<", ">", true, true, false}, Strip: true}, []string{"<>xy"}},
+		{"stripped, an expression", "aabbab", BlockOptions{Borders: expression(end("ab")), Strip: true}, []string{"ab"}},
+		{"stripped, a start", "<<><x", BlockOptions{Borders: Borders{"<", ">", true, true, true}, Strip: true}, []string{"<x"}},
 		{"expression at the start", dashes, BlockOptions{Borders: expression(start("[a-z]-")), Records: 1}, []string{"a--", "b--", "c--d"}},
 		{"expression at lines", "a\nb\nc\n", BlockOptions{Borders: expression(end("^b")), Records: 1}, []string{"a\nb", "\nc\n"}},
 		{"escapes", "a\tb\tc\n", BlockOptions{Borders: end(`\t`), Records: 1}, []string{"a\t", "b\t", "c\n"}},
