@@ -243,6 +243,46 @@ func TestBlocksMemory(t *testing.T) {
 	}
 }
 
+// A record that comes in many pieces is not searched from its beginning with each of them, and
+// is found in the end.
+func TestBlocksSearchIsLinear(t *testing.T) {
+	const size, pieces = 4 << 20, 1 << 10
+	in := strings.Repeat("x", size) + "--" + "y"
+	c, err := newCutter(&piecewise{strings.NewReader(in), size / pieces}, BlockOptions{Borders: expression(end("-+")), Records: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	searched, last := 0, 0
+	var got []string
+	for !c.eof {
+		if err := c.fill(); err != nil {
+			t.Fatal(err)
+		}
+		c.cut(func(b *Block, _ error) bool {
+			got = append(got, content(t, b))
+			return true
+		})
+		if c.searched != last {
+			last = c.searched
+			searched += last
+		}
+	}
+	if searched > 4*size {
+		t.Errorf("%d bytes were searched %d times", size, searched/size)
+	}
+	if len(got) != 1 || got[0] != in[:size+2] {
+		t.Errorf("%d blocks", len(got))
+	}
+}
+
+// piecewise gives so many bytes at a time.
+type piecewise struct {
+	r io.Reader
+	n int
+}
+
+func (p *piecewise) Read(b []byte) (int, error) { return p.r.Read(b[:min(p.n, len(b))]) }
+
 // A section of a file that is larger than any memory is found by looking at its borders.
 func TestSectionsOfHugeFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "huge")
