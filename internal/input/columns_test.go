@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -48,6 +49,8 @@ func TestColumns(t *testing.T) {
 		{"no empty values", []string{":::", "", "a"}, "", Options{SkipEmpty: true}, `[["a"]]`},
 		{"joined", nil, "1 \n2\n3\n", Options{Continue: true}, `[["1 2"] ["3"]]`},
 		{"joined more than once", nil, "a\nc\nd\t\n\ne\n", Options{Continue: true}, "[[\"a\"] [\"c\"] [\"d\\te\"]]"},
+		{"joined, an empty line first", nil, "\na \n\nb\n", Options{Continue: true}, `[[""] ["a b"]]`},
+		{"joined, no empty ones", nil, "\n \na \n\nb\n", Options{Continue: true, SkipEmpty: true}, `[["a b"]]`},
 		{"joined to the end", nil, "a\nc \n", Options{Continue: true}, `[["a"] ["c "]]`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -99,6 +102,26 @@ func TestColumnErrors(t *testing.T) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
 		})
+	}
+}
+
+// Lines that go on in the next one are joined in linear time, and not for ever.
+func TestJoinedLines(t *testing.T) {
+	const lines = 400_000
+	line := strings.Repeat("x", 31) + " \n"
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	rows, err := rowsOf(t, nil, Options{Continue: true, Stdin: io.LimitReader(repeat{line}, lines*33)})
+	runtime.ReadMemStats(&after)
+	if err != nil || len(rows) != 1 || len(rows[0][0]) != lines*32 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	if used := after.TotalAlloc - before.TotalAlloc; used > 20*lines*33 {
+		t.Errorf("%d bytes of memory were used for %d", used, lines*33)
+	}
+	_, err = rowsOf(t, nil, Options{Continue: true, Stdin: repeat{line}})
+	if err == nil || !strings.Contains(err.Error(), "these are more than 67108864 bytes: take the blanks away") {
+		t.Errorf("without an end: %v", err)
 	}
 }
 
