@@ -34,6 +34,16 @@ func TestColumns(t *testing.T) {
 		{"header, csv", nil, "name,\"the age\"\nann,3\n\"bo,b\",4\n", Options{Header: true, CSV: true}, `[name the age] [["ann" "3"] ["bo,b" "4"]]`},
 		{"header of each source", []string{":::", "x", "1", "2", "::::", file}, "", Options{Header: true}, `[x h] [["1" "1"] ["1" "2"] ["2" "1"] ["2" "2"]]`},
 		{"header, pairs", []string{":::", "x", "1", "2", ":::+", "y", "3", "4"}, "", Options{Header: true}, `[x y] [["1" "3"] ["2" "4"]]`},
+		{"header with line ends of Windows", nil, "a\tb\r\n1\t2\r\n", Options{Header: true, ColSep: `\t`}, `[a b] [["1" "2\r"]]`}, // GNU parallel: "b\r"
+		{"header with line ends of Windows, joined", nil, "a\r\n1 \n2\n", Options{Header: true, Continue: true}, `[a] [["1 2"]]`},
+		{"header, a carriage return in a value", []string{":::", "a\r", "1"}, "", Options{Header: true}, "[a\r] [[\"1\"]]"},
+		// GNU parallel takes a byte order mark as part of the first value.
+		{"byte order mark", nil, "\xef\xbb\xbfa\n\xef\xbb\xbfb\n", Options{}, `[["a"] ["\ufeffb"]]`},
+		{"byte order mark and header", nil, "\xef\xbb\xbfa,b\n1,2\n", Options{Header: true, CSV: true}, `[a b] [["1" "2"]]`},
+		{"byte order mark before quotes", nil, "\xef\xbb\xbf\"a,b\",c\n", Options{CSV: true}, `[["a,b" "c"]]`},
+		{"byte order mark and nothing", nil, "\xef\xbb\xbf", Options{}, `[]`},
+		{"byte order mark and an empty line", nil, "\xef\xbb\xbf\n", Options{}, `[[""]]`},
+		{"byte order mark in a value", []string{":::", "\xef\xbb\xbfa"}, "", Options{}, `[["\ufeffa"]]`},
 		{"header of nothing", nil, "", Options{Header: true}, `[]`},
 		{"link", []string{":::", "a", "b", "c", ":::", "1", "2"}, "", Options{Link: true}, `[["a" "1"] ["b" "2"] ["c" "1"]]`},
 		{"link, the last is the longest", []string{":::", "1", "2", ":::", "a", "b", "c", "d", "e"}, "", Options{Link: true}, `[["1" "a"] ["2" "b"] ["1" "c"] ["2" "d"] ["1" "e"]]`},

@@ -78,11 +78,15 @@ func (s *stream) place() string {
 // that has a file whose lines end in a blank without a reason, or in a carriage return.
 const longest = 64 << 20
 
-// text is the source's next input, joined with those that continue it; io.EOF at the end.
-func (r *Reader) text(s *stream) (string, error) {
+// text is the source's next input, joined with those that continue it; io.EOF at the end. The
+// carriage return at the end of a header is left out.
+func (r *Reader) text(s *stream, header bool) (string, error) {
 	var joined []byte
 	for {
 		part, err := s.record()
+		if header && s.records != nil {
+			part = strings.TrimSuffix(part, "\r")
+		}
 		if err == io.EOF && len(joined) > 0 {
 			return string(joined), nil
 		}
@@ -105,9 +109,9 @@ func (r *Reader) text(s *stream) (string, error) {
 	}
 }
 
-// next is the values of the source's next input, io.EOF at the end.
-func (r *Reader) next(s *stream) ([]string, error) {
-	text, err := r.text(s)
+// next is the values of the source's next input, or its header; io.EOF at the end.
+func (r *Reader) next(s *stream, header bool) ([]string, error) {
+	text, err := r.text(s, header)
 	if err != nil {
 		return nil, err
 	}
