@@ -6,13 +6,16 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Syntax is how templates are read. The zero value knows the replacement strings of
 // Template.
 type Syntax struct {
 	// Names are those of the values, by place: {name} is the same as the value's number, also in
-	// {name.} and the like. An empty name is none; of two that are the same the first counts.
+	// {name.} and the like. An empty name is none; of two that are the same the first counts. Where
+	// there are names, what looks like one in braces and is not known is an error.
 	Names []string
 	// Rules are further replacement strings. They go before others of the same text.
 	Rules []Rule
@@ -201,7 +204,44 @@ func (g *grammar) match(s string) (seg segment, length int, err error) {
 		found.label = s[:end+1]
 		return found, end + 1, nil
 	}
+	if length == 0 && g.looksNamed(s[1:end]) {
+		return seg, 0, fmt.Errorf("%s: there is no such column, they are %s: where it is no replacement string, put a blank or quotes within the braces, as in { %s }", s[:end+1], g.columns(), s[1:end])
+	}
 	return seg, length, nil
+}
+
+// looksNamed reports whether somebody will have meant a column by what stands between braces, with
+// an operator or without: letters, digits, _ and -, and blanks if there are names with blanks. What
+// a shell, awk or sed has between braces mostly has other characters in it, too.
+func (g *grammar) looksNamed(inside string) bool {
+	named, blanks := false, false
+	for _, name := range g.names {
+		named, blanks = named || name != "", blanks || strings.Contains(name, " ")
+	}
+	first, _ := utf8.DecodeRuneInString(inside)
+	if !named || first != '_' && !unicode.IsLetter(first) {
+		return false
+	}
+	op := strings.TrimLeftFunc(inside, func(r rune) bool {
+		return r == '_' || r == '-' || unicode.IsLetter(r) || unicode.IsDigit(r) || r == ' ' && blanks
+	})
+	_, known := g.ops[op]
+	return (known || op == "") && !strings.HasSuffix(strings.TrimSuffix(inside, op), " ")
+}
+
+// columns lists the names.
+func (g *grammar) columns() string {
+	const most = 20
+	var list []string
+	for _, name := range g.names {
+		if name != "" && len(list) < most {
+			list = append(list, "{"+name+"}")
+		}
+	}
+	if len(g.names) > most {
+		list = append(list, "…")
+	}
+	return strings.Join(list, " ")
 }
 
 // braces reads what stands between braces.
