@@ -120,7 +120,7 @@ func newCutter(r io.Reader, o BlockOptions) (c *cutter, err error) {
 	return c, nil
 }
 
-// readHeader takes the header off the stream. A stream that ends in it has none.
+// readHeader takes the header off the stream. A stream that ends in it has no blocks.
 func (c *cutter) readHeader() error {
 	for c.o.Header > 0 && !c.eof {
 		if err := c.fill(); err != nil {
@@ -130,6 +130,9 @@ func (c *cutter) readHeader() error {
 			c.header, c.pos = c.buf[:n:n], n
 			return nil
 		}
+	}
+	if c.o.Header > 0 {
+		c.pos = len(c.buf)
 	}
 	return nil
 }

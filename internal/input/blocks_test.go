@@ -56,6 +56,9 @@ func TestBlocks(t *testing.T) {
 		{"header of two lines", header, BlockOptions{Header: 2, Size: 3}, []string{"h\ni\n1\n", "h\ni\n2\n", "h\ni\n3\n", "h\ni\n4\n"}},
 		{"header, small blocks", "h\n1\n2\n3\n4\n", BlockOptions{Header: 1, Size: 3}, []string{"h\n1\n", "h\n2\n", "h\n3\n", "h\n4\n"}},
 		{"header alone", "h\n", BlockOptions{Header: 1}, nil},
+		// GNU parallel gives the next two to a job as its data.
+		{"less than a header", "h\ni", BlockOptions{Header: 2}, nil},
+		{"less than a header, records", "h\n", BlockOptions{Header: 2, Records: 1}, nil},
 		{"start", fasta, BlockOptions{Borders: start(">"), Size: 5}, []string{">a\n1\n", ">b\n2\n", ">c\n3\n"}},
 		{"start, too small", fasta, BlockOptions{Borders: start(">"), Size: 1}, []string{">a\n1\n", ">b\n2\n", ">c\n3\n"}},
 		{"start, records", fasta, BlockOptions{Borders: start(">"), Records: 2}, []string{">a\n1\n>b\n2\n", ">c\n3\n"}},
@@ -116,6 +119,8 @@ func TestSections(t *testing.T) {
 		{"both", fasta, BlockOptions{Borders: Borders{`>`, `\n`, true, true, false}, Size: 5}, []string{">a\n1\n>b\n2\n", ">c\n3\n"}},
 		{"header", "h\n1\n2\n3\n4\n", BlockOptions{Header: 1, Size: 3}, []string{"h\n1\n2\n", "h\n3\n4\n"}},
 		{"header of two lines", "h\ni\n1\n2\n3\n4\n", BlockOptions{Header: 2, Size: 3}, []string{"h\ni\n1\n2\n", "h\ni\n3\n4\n"}},
+		{"header alone", "h\n", BlockOptions{Header: 1}, nil},
+		{"less than a header", "h\ni", BlockOptions{Header: 2}, nil},
 		{"end", "a--b--c--d", BlockOptions{Borders: end("--"), Size: 4}, []string{"a--b--", "c--d"}},
 		{"expression", "a--b--c--d", BlockOptions{Borders: expression(end("-+")), Size: 4}, []string{"a--b--", "c--d"}}, // GNU parallel: "a--b--c--", "d"
 		{"expression at lines", "a>b\n>c\n>d\n", BlockOptions{Borders: expression(start("^>")), Size: 1}, []string{"a>b\n", ">c\n", ">d\n"}},

@@ -214,7 +214,7 @@ func Sections(path string, o BlockOptions) iter.Seq2[*Section, error] {
 // searchStep is how much is read at a time when a border is looked for.
 const searchStep = 128 << 10
 
-// fileHeader reads the first lines of a file; none of one that ends in them.
+// fileHeader reads the first lines of a file, all of one that ends in them.
 func fileHeader(f *os.File, lines int) ([]byte, error) {
 	var buf []byte
 	for lines > 0 {
@@ -226,7 +226,7 @@ func fileHeader(f *os.File, lines int) ([]byte, error) {
 			return buf[:end:end], nil
 		}
 		if err == io.EOF {
-			return nil, nil
+			return buf, nil
 		}
 		if err != nil {
 			return nil, err
