@@ -450,5 +450,8 @@ func (f *runFlags) blockSize(files []string, slots int) (int64, error) {
 	if !parts {
 		return size, err
 	}
+	if slots == batch.Unlimited { // of -j 0: nobody wants thousands of parts
+		slots = batch.CPUs()
+	}
 	return 1 + total/int64(slots)/size, err
 }
