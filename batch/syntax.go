@@ -3,6 +3,7 @@ package batch
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -53,6 +54,12 @@ func (s Syntax) Template(words []string) (*Template, error) {
 	}
 	t := &Template{words: words, syntax: s}
 	text := strings.Join(words, " ")
+	if !s.Stdin && text == g.all && g.changes(text) {
+		seg, _, err := g.match(text)
+		seg.ctx = raw // the value is the command, and what the rule makes of it
+		t.segments = [][]segment{{seg}}
+		return t, err
+	}
 	if !s.Stdin && (text == "" || text == g.all) {
 		t.whole = true
 		return t, nil
@@ -177,6 +184,11 @@ func (s Syntax) grammar() (*grammar, error) {
 		}
 	}
 	return g, nil
+}
+
+// changes reports whether there is a rule of that tag.
+func (g *grammar) changes(tag string) bool {
+	return slices.ContainsFunc(g.syn.Rules, func(r Rule) bool { return r.Tag == tag })
 }
 
 // match reads a replacement string at the start of s; length 0: there is none.

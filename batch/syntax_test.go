@@ -41,6 +41,12 @@ func TestSyntax(t *testing.T) {
 		{own, "echo {..} {1..} {u}", []string{"a.b.c.d"}, "echo a.b a.b A.B.C.D"},
 		{own, "echo FOO xFOOx", []string{"abc"}, "echo bac xbacx"},
 		{own, "echo {x} {d}", []string{"abcd"}, "echo ABCd d"},
+		{Syntax{Rules: rules(t, "{} s/a/b/")}, "{}", []string{"echo a; echo xa", "a"}, "echo b; echo xa b"}, // the value is the command
+		{Syntax{Rules: rules(t, "{} s/a/b/")}, "", []string{"echo a; echo xa"}, "echo a; echo xa"},
+		{Syntax{Rules: rules(t, "{} s/a/b/")}, "echo {} {1}", []string{"a;"}, "echo 'b;' 'b;'"},
+		{Syntax{Rules: rules(t, ",, s/a/b/"), Replace: ",,"}, ",,", []string{"echo a"}, "echo b"},
+		{Syntax{Rules: rules(t, "{} s/a/b/"), Packing: Repeated}, "{}", []string{"echo a", "xa"}, "echo b xb"},
+		{Syntax{Rules: rules(t, "{u} uc")}, "{}", []string{"echo a"}, "echo a"},
 		{Syntax{}, "echo {= s/a/b/ =} {=1 s/b/x/=} {=2 tr/a-z/A-Z/ =}{=-1 uc=}", []string{"abc", "def"}, "echo bbc def axc DEFDEF"},
 		{Syntax{}, `echo {=s/(.)/<\1>/g=} {= s/a/$&$&/; tr/1-2/x-y/ =}`, []string{"a1"}, "echo '<a><1>' aax"},
 		{Syntax{}, `echo {=1 s/(1)/[$1${1}0\$]/ =}`, []string{"a12"}, "echo 'a[110$]2'"},
