@@ -28,7 +28,7 @@ type PackOptions struct {
 
 // Pack makes jobs of the rows of an input: each of as many as the options say and a command
 // line can hold. A job is yielded as soon as it is full. A row that does not fit by itself
-// is an error, and ends the jobs.
+// is a job with an Err.
 func Pack(rows iter.Seq2[[]string, error], t *Template, o PackOptions) iter.Seq2[Job, error] {
 	return func(yield func(Job, error) bool) {
 		p := packer{t: t, o: o, yield: yield}
@@ -141,8 +141,7 @@ func (p *packer) add(row []string) bool {
 	}
 	if len(p.rows) == 1 && !p.fits() {
 		bytes, _, _ := p.meter.measure()
-		p.yield(Job{}, fmt.Errorf("job %d: the command line of %.50q would have %d bytes, and can have %d: shorten the command, raise -s, or give the input on standard input (--pipe)", p.seq+1, row, bytes, p.size))
-		return false
+		return p.emitFor(1, fmt.Errorf("the command line of %.50q would have %d bytes, and can have %d: shorten the command, raise -s, or give the input on standard input (--pipe)", row, bytes, p.size))
 	}
 	if len(p.rows) == p.o.Rows {
 		return p.emit(p.o.Rows)
@@ -151,12 +150,15 @@ func (p *packer) add(row []string) bool {
 }
 
 // emit yields a job of the first n rows.
-func (p *packer) emit(n int) bool {
+func (p *packer) emit(n int) bool { return p.emitFor(n, nil) }
+
+// emitFor yields a job of the first n rows, which can't be run if there is an error.
+func (p *packer) emitFor(n int, err error) bool {
 	if n == 0 {
 		return true
 	}
 	p.seq++
-	job := Job{Template: p.t, Values: slices.Concat(p.rows[:n]...)}
+	job := Job{Template: p.t, Values: slices.Concat(p.rows[:n]...), Err: err}
 	p.rows = slices.Delete(p.rows, 0, n)
 	p.begin()
 	return p.yield(job, nil)

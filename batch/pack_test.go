@@ -6,6 +6,7 @@ import (
 	"iter"
 	"math/rand/v2"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -199,9 +200,18 @@ func TestPackIsLazy(t *testing.T) {
 
 func TestPackErrors(t *testing.T) {
 	tmpl, _ := Syntax{Packing: Joined}.Template([]string{"echo"})
-	got, err := commandsOf(t, Pack(rowsOf("a", "aaaaaaaaaaaa", "b"), tmpl, PackOptions{Size: 8}))
-	if fmt.Sprint(got) != "[echo a]" || err == nil || !strings.Contains(err.Error(), `job 2: the command line of ["aaaaaaaaaaaa"] would have 18 bytes, and can have 8`) {
-		t.Errorf("%q, %v", got, err)
+	for _, o := range []PackOptions{{Size: 8}, {Size: 8, Rows: 1}, {Size: 8, Spread: 4}} {
+		var got []string
+		for j, err := range Pack(rowsOf("a", "aaaaaaaaaaaa", "b"), tmpl, o) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, fmt.Sprint(j.Values, j.Err))
+		}
+		const long = `the command line of ["aaaaaaaaaaaa"] would have 18 bytes, and can have 8: shorten the command, raise -s, or give the input on standard input (--pipe)`
+		if want := []string{"[a] <nil>", "[aaaaaaaaaaaa] " + long, "[b] <nil>"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 	broken := errors.New("disk on fire")
 	failing := func(yield func([]string, error) bool) {
