@@ -65,6 +65,8 @@ type Job struct {
 	// held in memory until then. Its own name does not count. If one of them fails, is skipped or is
 	// not there, or waits for this one, then this one is not run, and its Reason is Skipped.
 	After []string
+	// Err is why the job can't be run, as of Pack: it fails with it, and the others run.
+	Err error
 
 	// again is set for a job that --retry-failed took from the job log.
 	again *logged

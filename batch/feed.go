@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -61,7 +62,11 @@ func (f *feed) close() error {
 	f.r.Close()
 	f.w.Close()
 	f.done.Wait()
-	return errors.Join(f.err, f.src.Close())
+	err := f.src.Close()
+	if err != nil {
+		err = fmt.Errorf("%w: %w", ErrInput, err)
+	}
+	return cmp.Or(f.err, err)
 }
 
 // source keeps the error of a reader apart from those of the pipe.

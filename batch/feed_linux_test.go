@@ -132,6 +132,22 @@ func TestFeedFails(t *testing.T) {
 	}
 }
 
+// An input that turns out to be another one although the job has not read it all is its failure, too.
+func TestFeedClosedInError(t *testing.T) {
+	got, sum, err := run(t, Options{}, jobsOf(fed("true", replaced{})))
+	if err != nil || sum.Failed != 1 || !errors.Is(got[0].Err, ErrInput) || !errors.Is(got[0].Err, os.ErrInvalid) {
+		t.Errorf("%+v %v", got[0].Err, err)
+	}
+}
+
+// replaced is a file that was written to meanwhile.
+type replaced struct{ zeroes }
+
+func (r replaced) Open() (io.ReadCloser, error) { return r, nil }
+func (replaced) Close() error                   { return os.ErrInvalid }
+func (replaced) Size() int64                    { return 1 << 30 }
+func (replaced) Key() string                    { return "" }
+
 // shorter is a file that was truncated meanwhile.
 type shorter struct{}
 

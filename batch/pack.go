@@ -28,7 +28,7 @@ type PackOptions struct {
 
 // Pack makes jobs of the rows of an input: each of as many as the options say and a command
 // line can hold. A job is yielded as soon as it is full. A row that does not fit by itself
-// is an error, and ends the jobs.
+// is a job with an Err.
 func Pack(rows iter.Seq2[[]string, error], t *Template, o PackOptions) iter.Seq2[Job, error] {
 	return func(yield func(Job, error) bool) {
 		p := packer{t: t, o: o, yield: yield}
@@ -141,8 +141,7 @@ func (p *packer) add(row []string) bool {
 	}
 	if len(p.rows) == 1 && !p.fits() {
 		bytes, _, _ := p.meter.measure()
-		p.yield(Job{}, fmt.Errorf("job %d: the command line of %.50q would have %d bytes, and can have %d: shorten the command, raise -s, or give the input on standard input (--pipe)", p.seq+1, row, bytes, p.size))
-		return false
+		return p.emitFor(1, fmt.Errorf("the command line of %.50q would have %d bytes, and can have %d: shorten the command, raise -s, or give the input on standard input (--pipe)", row, bytes, p.size))
 	}
 	if len(p.rows) == p.o.Rows {
 		return p.emit(p.o.Rows)
@@ -151,52 +150,83 @@ func (p *packer) add(row []string) bool {
 }
 
 // emit yields a job of the first n rows.
-func (p *packer) emit(n int) bool {
+func (p *packer) emit(n int) bool { return p.emitFor(n, nil) }
+
+// emitFor yields a job of the first n rows, which can't be run if there is an error.
+func (p *packer) emitFor(n int, err error) bool {
 	if n == 0 {
 		return true
 	}
 	p.seq++
-	job := Job{Template: p.t, Values: slices.Concat(p.rows[:n]...)}
+	job := Job{Template: p.t, Values: slices.Concat(p.rows[:n]...), Err: err}
 	p.rows = slices.Delete(p.rows, 0, n)
 	p.begin()
 	return p.yield(job, nil)
 }
 
 // meter knows how long a command is, and how much longer with each value, without
-// expanding it again: the cost of a job is linear in its values.
+// expanding it again. What stands for all values grows with each. What names one changes when that
+// is there, once. Only what names one from the end may change with each value, and is expanded
+// anew. So the cost of a job is linear in its command, but for the last kind: those times the rows.
 type meter struct {
 	e     expansion
 	n     int // values that are counted
 	words []meterWord
+	named map[int][]spot // the units that name a value, by its number
+
+	growing []int // the words with units that grow
+
+	bytes   int // of all but the units that grow
+	each    int // words that are there for each value
+	largest int // of those that don't grow, or more
 }
 
 // meterWord is a word of an argument vector, or the whole text.
 type meterWord struct {
-	units []unit
-	each  bool // one argument for each value
+	units  []unit
+	each   bool  // one argument for each value
+	length int   // of the units that do not grow
+	grow   []int // those that do
 }
 
 // unit is a part of a word: a repeated word, a replacement string of all values, or anything else.
 type unit struct {
-	segs []segment
-	all  bool // it grows with each value
-	sum  int  // of what the values take
+	segs  []segment
+	all   bool // it grows with each value
+	end   bool // it names a value from the end
+	sum   int  // of what the values take
+	other int  // what the rest of it takes, in each repetition
 }
 
+// spot is where a unit is.
+type spot struct{ word, unit int }
+
 func (m *meter) reset(t *Template, at Numbers) {
-	b := m.e.b[:0]
-	*m = meter{e: expansion{t: t, at: at, only: -1, b: b}, words: m.words}
-	if m.words != nil {
-		for i := range m.words {
-			for j := range m.words[i].units {
-				m.words[i].units[j].sum = 0
+	if m.words == nil {
+		m.read(t)
+	}
+	m.e = expansion{t: t, at: at, only: -1, b: m.e.b[:0]}
+	m.n, m.bytes, m.largest = 0, 0, 0
+	for i := range m.words {
+		w := &m.words[i]
+		w.length = 0
+		for j := range w.units {
+			u := &w.units[j]
+			u.sum, u.other = 0, m.length(u.segs, false)
+			if !u.grows() {
+				w.length += u.other
 			}
 		}
-		return
+		m.bytes += w.length + 1
+		m.enlarge(w)
 	}
+}
+
+// read takes the words of a template.
+func (m *meter) read(t *Template) {
+	m.e, m.named = expansion{t: t}, make(map[int][]spot)
 	if t.whole {
 		m.words = []meterWord{{units: []unit{{segs: []segment{{what: value, ctx: raw}}, all: true}}}}
-		return
 	}
 	for _, segs := range t.segments {
 		all := has(segs, value) && slices.ContainsFunc(segs, func(s segment) bool { return s.ofAll() })
@@ -214,6 +244,45 @@ func (m *meter) reset(t *Template, at Numbers) {
 		}
 		m.words = append(m.words, w)
 	}
+	for i := range m.words {
+		w := &m.words[i]
+		if w.each {
+			m.each++
+		}
+		for j := range w.units {
+			m.note(&w.units[j], spot{i, j})
+			if w.units[j].grows() {
+				w.grow = append(w.grow, j)
+			}
+		}
+		if len(w.grow) > 0 {
+			m.growing = append(m.growing, i)
+		}
+	}
+}
+
+// note notes which values a unit names.
+func (m *meter) note(u *unit, at spot) {
+	for _, s := range u.segs {
+		switch {
+		case s.what != value || s.n == 0:
+		case s.n < 0:
+			u.end = true
+		case !slices.Contains(m.named[s.n], at):
+			m.named[s.n] = append(m.named[s.n], at)
+		}
+	}
+}
+
+// grows reports whether a unit may take another length with each value.
+func (u *unit) grows() bool { return u.all || u.end }
+
+// enlarge takes a word as the largest of those that don't grow, if it is. One that has become
+// shorter since then may still count.
+func (m *meter) enlarge(w *meterWord) {
+	if !w.each {
+		m.largest = max(m.largest, w.length+1)
+	}
 }
 
 // grow counts further values: all are given.
@@ -221,15 +290,26 @@ func (m *meter) grow(values []string) {
 	m.e.values = values
 	for ; m.n < len(values); m.n++ {
 		m.e.only = m.n
-		for i := range m.words {
-			for j := range m.words[i].units {
-				if u := &m.words[i].units[j]; u.all {
+		for _, i := range m.growing {
+			w := &m.words[i]
+			for _, j := range w.grow {
+				if u := &w.units[j]; u.all {
 					u.sum += m.length(u.segs, true)
 				}
 			}
 		}
+		m.e.only = -1
+		for _, at := range m.named[m.n+1] {
+			w := &m.words[at.word]
+			u := &w.units[at.unit]
+			was := u.other
+			if u.other = m.length(u.segs, false); !u.grows() {
+				w.length += u.other - was
+				m.bytes += u.other - was
+				m.enlarge(w)
+			}
+		}
 	}
-	m.e.only = -1
 }
 
 // length is how long the segments are that stand for all values, or the others.
@@ -244,28 +324,26 @@ func (m *meter) length(segs []segment, all bool) int {
 }
 
 // measure is how many bytes the command has, each argument with its NUL; how many
-// arguments; and the largest of those that grow.
+// arguments; and the largest of those that are there once, or more.
 func (m *meter) measure() (bytes, args, largest int) {
-	for _, w := range m.words {
+	bytes, largest = m.bytes, m.largest
+	for _, i := range m.growing {
+		w := &m.words[i]
 		length := 0
-		for _, u := range w.units {
-			length += u.sum
-			switch {
-			case !u.all:
-				length += m.length(u.segs, false)
-			case m.n > 0:
-				length += m.n*m.length(u.segs, false) + m.n - 1
-			default:
-				length += m.length(u.segs, false)
+		for _, j := range w.grow {
+			u := &w.units[j]
+			if u.end {
+				u.other = m.length(u.segs, false)
+			}
+			length += u.sum + u.other
+			if u.all && m.n > 0 {
+				length += (m.n - 1) * (u.other + 1)
 			}
 		}
-		bytes += length + 1
-		if w.each {
-			args += m.n
-		} else {
-			args++
-			largest = max(largest, length+1)
+		bytes += length
+		if !w.each {
+			largest = max(largest, w.length+length+1)
 		}
 	}
-	return bytes, args, largest
+	return bytes, len(m.words) + m.each*(m.n-1), largest
 }

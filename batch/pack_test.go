@@ -6,6 +6,7 @@ import (
 	"iter"
 	"math/rand/v2"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -138,6 +139,79 @@ func TestPackFills(t *testing.T) {
 	}
 }
 
+// What is measured is the command as it will be, after each row.
+func TestMeter(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(5, 6))
+	texts := []string{"echo {}", `echo "{}" 'x{.}'{1} {-1} {#}`, "f {/}{}z $(g {}) {2:none}{-2:long}", "echo x{}-{1}-{-1} {7}{3}{3} {2}", "{3}", "x {5:much longer than the value}"}
+	for n := range 400 {
+		s := Syntax{Packing: Packing(1 + n%2)}
+		words := strings.Fields(texts[n%len(texts)])
+		tmpl, err := s.Template(words)
+		if n%3 == 0 {
+			tmpl, err = s.Argv(words)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m meter
+		for job := range 2 {
+			at := Numbers{9 + job, 1, 1}
+			m.reset(tmpl, at)
+			var values []string
+			for range 9 {
+				cmd, err := tmpl.Expand(values, at)
+				bytes, args, largest := m.measure()
+				want := len(cmd.Text) + 1
+				if cmd.Argv != nil {
+					want = len(strings.Join(cmd.Argv, " ")) + 1
+				}
+				// An argument that is not there is counted.
+				if err == nil && (want > bytes || bytes > want+len(words) || args < len(cmd.Argv) || cmd.Argv == nil && bytes != want) {
+					t.Fatalf("%q with %q: measured %d in %d, it is %d: %q", words, values, bytes, args, want, cmd)
+				}
+				for _, w := range cmd.Argv {
+					if m.each == 0 && len(w)+1 > largest {
+						t.Fatalf("%q with %q: %q is larger than %d", words, values, w, largest)
+					}
+				}
+				for range 1 + rnd.IntN(2) {
+					values = append(values, nasty[rnd.IntN(len(nasty))])
+				}
+				m.grow(values)
+			}
+		}
+	}
+}
+
+// A job whose template names each of its many values expands each a few times, and not with each row.
+func TestPackNamesIsLinear(t *testing.T) {
+	const n = 500
+	expanded := 0
+	count := Rule{Tag: "{c}", text: "{c}", edits: edits{func(v string) string { expanded++; return v }}}
+	words := []string{"echo"}
+	for i := range n {
+		words = append(words, fmt.Sprintf("{%dc}", i+1))
+	}
+	s := Syntax{Packing: Repeated, Rules: []Rule{count}}
+	text, err1 := s.Template(words)
+	argv, err2 := s.Argv(words)
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	for _, tmpl := range []*Template{text, argv} {
+		jobs := 0
+		expanded = 0
+		for j, err := range Pack(rowsOf(numbers(2*n)...), tmpl, PackOptions{Rows: n}) {
+			if jobs++; err != nil || j.Err != nil || len(j.Values) != n {
+				t.Fatal(len(j.Values), err, j.Err)
+			}
+		}
+		if jobs != 2 || expanded > 2*2*n {
+			t.Errorf("%d values were expanded %d times, in %d jobs", 2*n, expanded, jobs)
+		}
+	}
+}
+
 // As many arguments as the system takes can be started, by the shell and without one.
 func TestPackToTheSystemsLimit(t *testing.T) {
 	values := make([]string, 400_000)
@@ -199,9 +273,18 @@ func TestPackIsLazy(t *testing.T) {
 
 func TestPackErrors(t *testing.T) {
 	tmpl, _ := Syntax{Packing: Joined}.Template([]string{"echo"})
-	got, err := commandsOf(t, Pack(rowsOf("a", "aaaaaaaaaaaa", "b"), tmpl, PackOptions{Size: 8}))
-	if fmt.Sprint(got) != "[echo a]" || err == nil || !strings.Contains(err.Error(), `job 2: the command line of ["aaaaaaaaaaaa"] would have 18 bytes, and can have 8`) {
-		t.Errorf("%q, %v", got, err)
+	for _, o := range []PackOptions{{Size: 8}, {Size: 8, Rows: 1}, {Size: 8, Spread: 4}} {
+		var got []string
+		for j, err := range Pack(rowsOf("a", "aaaaaaaaaaaa", "b"), tmpl, o) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, fmt.Sprint(j.Values, j.Err))
+		}
+		const long = `the command line of ["aaaaaaaaaaaa"] would have 18 bytes, and can have 8: shorten the command, raise -s, or give the input on standard input (--pipe)`
+		if want := []string{"[a] <nil>", "[aaaaaaaaaaaa] " + long, "[b] <nil>"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 	broken := errors.New("disk on fire")
 	failing := func(yield func([]string, error) bool) {

@@ -54,7 +54,10 @@ func (b *Batch) runJob(s Slot, n int, t *task, out *outputs) {
 func (b *Batch) expand(t *task, n int, r *Result) (cmd Command, err error) {
 	cmd = t.job.Command
 	at := Numbers{Seq: t.seq, Slot: n, Total: t.job.Total}
-	if t.job.Template != nil {
+	switch {
+	case t.job.Err != nil:
+		err = t.job.Err
+	case t.job.Template != nil:
 		cmd, err = t.job.Template.Expand(t.job.Values, at)
 	}
 	r.Command = cmd.Text

@@ -3,16 +3,20 @@ package batch
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Syntax is how templates are read. The zero value knows the replacement strings of
 // Template.
 type Syntax struct {
 	// Names are those of the values, by place: {name} is the same as the value's number, also in
-	// {name.} and the like. An empty name is none; of two that are the same the first counts.
+	// {name.} and the like. An empty name is none; of two that are the same the first counts. Where
+	// there are names, what looks like one in braces and is not known is an error.
 	Names []string
 	// Rules are further replacement strings. They go before others of the same text.
 	Rules []Rule
@@ -50,6 +54,12 @@ func (s Syntax) Template(words []string) (*Template, error) {
 	}
 	t := &Template{words: words, syntax: s}
 	text := strings.Join(words, " ")
+	if !s.Stdin && text == g.all && g.changes(text) {
+		seg, _, err := g.match(text)
+		seg.ctx = raw // the value is the command, and what the rule makes of it
+		t.segments = [][]segment{{seg}}
+		return t, err
+	}
 	if !s.Stdin && (text == "" || text == g.all) {
 		t.whole = true
 		return t, nil
@@ -176,6 +186,11 @@ func (s Syntax) grammar() (*grammar, error) {
 	return g, nil
 }
 
+// changes reports whether there is a rule of that tag.
+func (g *grammar) changes(tag string) bool {
+	return slices.ContainsFunc(g.syn.Rules, func(r Rule) bool { return r.Tag == tag })
+}
+
 // match reads a replacement string at the start of s; length 0: there is none.
 func (g *grammar) match(s string) (seg segment, length int, err error) {
 	for _, r := range g.tags {
@@ -201,7 +216,44 @@ func (g *grammar) match(s string) (seg segment, length int, err error) {
 		found.label = s[:end+1]
 		return found, end + 1, nil
 	}
+	if length == 0 && g.looksNamed(s[1:end]) {
+		return seg, 0, fmt.Errorf("%s: there is no such column, they are %s: where it is no replacement string, put a blank or quotes within the braces, as in { %s }", s[:end+1], g.columns(), s[1:end])
+	}
 	return seg, length, nil
+}
+
+// looksNamed reports whether somebody will have meant a column by what stands between braces, with
+// an operator or without: letters, digits, _ and -, and blanks if there are names with blanks. What
+// a shell, awk or sed has between braces mostly has other characters in it, too.
+func (g *grammar) looksNamed(inside string) bool {
+	named, blanks := false, false
+	for _, name := range g.names {
+		named, blanks = named || name != "", blanks || strings.Contains(name, " ")
+	}
+	first, _ := utf8.DecodeRuneInString(inside)
+	if !named || first != '_' && !unicode.IsLetter(first) {
+		return false
+	}
+	op := strings.TrimLeftFunc(inside, func(r rune) bool {
+		return r == '_' || r == '-' || unicode.IsLetter(r) || unicode.IsDigit(r) || r == ' ' && blanks
+	})
+	_, known := g.ops[op]
+	return (known || op == "") && !strings.HasSuffix(strings.TrimSuffix(inside, op), " ")
+}
+
+// columns lists the names.
+func (g *grammar) columns() string {
+	const most = 20
+	var list []string
+	for _, name := range g.names {
+		if name != "" && len(list) < most {
+			list = append(list, "{"+name+"}")
+		}
+	}
+	if len(g.names) > most {
+		list = append(list, "…")
+	}
+	return strings.Join(list, " ")
 }
 
 // braces reads what stands between braces.

@@ -34,13 +34,19 @@ func TestSyntax(t *testing.T) {
 		values []string
 		want   string
 	}{
-		{named, "echo {x}{.}-{y.}-{x/}-{x//}-{x/.} {a b} {nope}", []string{"p/a.b", "1.e", "v"}, "echo p/a.bp/a 1 v-1-a.b-p-a v {nope}"},
+		{named, "echo {x}{.}-{y.}-{x/}-{x//}-{x/.} {a b} {nope,} { nope }", []string{"p/a.b", "1.e", "v"}, "echo p/a.bp/a 1 v-1-a.b-p-a v {nope,} { nope }"},
 		{named, "echo {2} {1}", []string{"a", "b", "c", "d"}, "echo d a"}, // a name goes before a number
 		{named, "echo {x} {=x s/1/2/=} {x:none}", []string{"1"}, "echo 1 2 1"},
 		{own, "echo {r} {1r} {2r}", []string{"banana", "a"}, "echo bbnbnb b bbnbnb b"},
 		{own, "echo {..} {1..} {u}", []string{"a.b.c.d"}, "echo a.b a.b A.B.C.D"},
 		{own, "echo FOO xFOOx", []string{"abc"}, "echo bac xbacx"},
 		{own, "echo {x} {d}", []string{"abcd"}, "echo ABCd d"},
+		{Syntax{Rules: rules(t, "{} s/a/b/")}, "{}", []string{"echo a; echo xa", "a"}, "echo b; echo xa b"}, // the value is the command
+		{Syntax{Rules: rules(t, "{} s/a/b/")}, "", []string{"echo a; echo xa"}, "echo a; echo xa"},
+		{Syntax{Rules: rules(t, "{} s/a/b/")}, "echo {} {1}", []string{"a;"}, "echo 'b;' 'b;'"},
+		{Syntax{Rules: rules(t, ",, s/a/b/"), Replace: ",,"}, ",,", []string{"echo a"}, "echo b"},
+		{Syntax{Rules: rules(t, "{} s/a/b/"), Packing: Repeated}, "{}", []string{"echo a", "xa"}, "echo b xb"},
+		{Syntax{Rules: rules(t, "{u} uc")}, "{}", []string{"echo a"}, "echo a"},
 		{Syntax{}, "echo {= s/a/b/ =} {=1 s/b/x/=} {=2 tr/a-z/A-Z/ =}{=-1 uc=}", []string{"abc", "def"}, "echo bbc def axc DEFDEF"},
 		{Syntax{}, `echo {=s/(.)/<\1>/g=} {= s/a/$&$&/; tr/1-2/x-y/ =}`, []string{"a1"}, "echo '<a><1>' aax"},
 		{Syntax{}, `echo {=1 s/(1)/[$1${1}0\$]/ =}`, []string{"a12"}, "echo 'a[110$]2'"},
@@ -193,12 +199,53 @@ func TestRuleErrors(t *testing.T) {
 	}
 }
 
+// A column that is not there is an error where columns have names, and what a shell or awk has between
+// braces is none.
+func TestUnknownColumn(t *testing.T) {
+	plain := Syntax{Names: []string{"x", "", "size-2"}}
+	blank := Syntax{Names: []string{"the age", "größe"}, Rules: rules(t, "{up} uc")}
+	for _, tt := range []struct {
+		syntax Syntax
+		text   string
+		known  string // empty: it is none
+	}{
+		{plain, "echo {nope}", "{x} {size-2}"},
+		{plain, "echo {X}", "{x} {size-2}"},
+		{plain, "echo '{nope.}'", "{x} {size-2}"},
+		{plain, `echo "$(echo {size_2//})"`, "{x} {size-2}"},
+		{plain, "awk '{print}' {x}", "{x} {size-2}"},
+		{blank, "echo {the name}", "{the age} {größe}"},
+		{blank, "echo {grösse}", "{the age} {größe}"},
+		{blank, "echo {the ageup} {up} {größe/}", ""},
+		{plain, "echo {the name}", ""},
+		{plain, "awk '{ print }' {x}", ""},
+		{plain, "awk '{print $1; n++}' {x}", ""},
+		{plain, "echo ${nope} ${nope:-x} {x}", ""},
+		{plain, "echo {a,b} {a..c} {x}.{nope,}; { true;}", ""},
+		{plain, `grep -E 'a{2,}[[:alpha:]]{,3}' {x}`, ""},
+		{plain, `jq '{"nope"}' {x}`, ""},
+		{Syntax{}, "echo {nope}", ""},
+		{Syntax{Names: []string{""}}, "echo {nope}", ""},
+	} {
+		_, err1 := tt.syntax.Template([]string{tt.text})
+		_, err2 := tt.syntax.Text(strings.ReplaceAll(tt.text, "$", ""))
+		if strings.Contains(tt.text, "${") {
+			err2 = err1 // no shell, no parameters
+		}
+		for _, err := range []error{err1, err2} {
+			if tt.known == "" && err != nil || tt.known != "" && (err == nil || !strings.Contains(err.Error(), "there is no such column, they are "+tt.known+":")) {
+				t.Errorf("%s: %v", tt.text, err)
+			}
+		}
+	}
+}
+
 // Templates that differ only in their syntax are told apart, by the job log for one.
 func TestSyntaxInTemplateString(t *testing.T) {
 	seen := make(map[string]Syntax)
 	for _, s := range []Syntax{{}, {Names: []string{"a"}}, {Names: []string{"a", "b"}}, {Names: []string{"a,b"}}, {Plus: true}, {Packing: Joined}, {Packing: Repeated}, {Stdin: true},
 		{Replace: "@"}, {Rules: rules(t, "{a} uc")}, {Rules: rules(t, "{a} lc")}} {
-		tmpl, err := s.Template([]string{"echo {a} @"})
+		tmpl, err := s.Template([]string{"echo @"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -443,12 +443,15 @@ func (f *runFlags) blockSize(files []string, slots int) (int64, error) {
 	if err != nil || size < 1 {
 		return 0, fmt.Errorf("--block %s: use a size in bytes, or a suffix as in 64K, 10M; with --pipe-part -2 for two blocks for each job at once", f.block)
 	}
-	if !parts {
-		if f.pipe && size > 1<<31-1 {
-			return 0, fmt.Errorf("--block %s: a block of --pipe is held in memory: use less than 2G, or --pipe-part -a FILE", f.block)
-		}
-		return size, nil
+	if !parts && f.pipe && size > 1<<31-1 {
+		return 0, fmt.Errorf("--block %s: a block of --pipe is held in memory: use less than 2G, or --pipe-part -a FILE", f.block)
 	}
-	total, err := input.FileSizes(files)
+	total, err := input.FileSizes(files) // also to find those that can't be cut before anything runs
+	if !parts {
+		return size, err
+	}
+	if slots == batch.Unlimited { // of -j 0: nobody wants thousands of parts
+		slots = batch.CPUs()
+	}
 	return 1 + total/int64(slots)/size, err
 }

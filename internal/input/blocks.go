@@ -50,8 +50,8 @@ func (b *Block) Key() string {
 
 // Blocks cuts a stream. One block at a time is held, until the consumer asks for the
 // next one; what it hands out is the consumer's to keep. A block of counted records is
-// yielded as soon as its last record has been read, others when they are full. An error
-// ends the blocks.
+// yielded as soon as its last record has been read, or, with an expression and records of more
+// than some kilobytes, when as much again has been; others when they are full. An error ends the blocks.
 func Blocks(r io.Reader, o BlockOptions) iter.Seq2[*Block, error] {
 	return func(yield func(*Block, error) bool) {
 		c, err := newCutter(r, o)
@@ -97,7 +97,14 @@ type cutter struct {
 	seen int // records from pos, of a counted block
 	scan int // where the search goes on, from pos
 	skip int // of that, what is known to hold no border
+
+	searched int // bytes from pos and scan in which an expression found none
 }
+
+// searchAlways is up to which size the rest of a stream is searched with an expression each time that
+// there is more of it. An expression has to begin anew; so of a larger rest there must be twice as
+// much, which makes the cost linear.
+const searchAlways = 16 << 10
 
 func newCutter(r io.Reader, o BlockOptions) (c *cutter, err error) {
 	c = &cutter{r: r, o: o, size: int(o.Size), total: o.Records * max(o.Lines, 1)}
@@ -113,7 +120,7 @@ func newCutter(r io.Reader, o BlockOptions) (c *cutter, err error) {
 	return c, nil
 }
 
-// readHeader takes the header off the stream. A stream that ends in it has none.
+// readHeader takes the header off the stream. A stream that ends in it has no blocks.
 func (c *cutter) readHeader() error {
 	for c.o.Header > 0 && !c.eof {
 		if err := c.fill(); err != nil {
@@ -123,6 +130,9 @@ func (c *cutter) readHeader() error {
 			c.header, c.pos = c.buf[:n:n], n
 			return nil
 		}
+	}
+	if c.o.Header > 0 {
+		c.pos = len(c.buf)
 	}
 	return nil
 }
@@ -215,13 +225,18 @@ func lastLines(buf []byte, n int) int {
 func (c *cutter) cutRecords(yield func(*Block, error) bool) bool {
 	for {
 		from := c.pos + c.scan
+		rest := len(c.buf) - from
+		if c.borders.re != nil && !c.eof && rest > searchAlways && rest < 2*c.searched {
+			return true
+		}
 		i, again := c.borders.next(c.buf[from+c.skip:], c.eof)
 		if i < 0 {
 			c.skip += again
+			c.searched = rest
 			return true
 		}
 		c.scan += c.skip + i
-		c.skip = 0
+		c.skip, c.searched = 0, 0
 		if c.seen++; c.seen < c.total {
 			continue
 		}
@@ -235,7 +250,7 @@ func (c *cutter) cutRecords(yield func(*Block, error) bool) bool {
 func (c *cutter) yield(n int, yield func(*Block, error) bool) bool {
 	data := c.buf[c.pos : c.pos+n : c.pos+n]
 	c.pos += n
-	c.seen, c.scan, c.skip = 0, 0, 0
+	c.seen, c.scan, c.skip, c.searched = 0, 0, 0, 0
 	if c.o.Strip {
 		data = c.borders.strip(data)
 	}

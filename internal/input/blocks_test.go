@@ -56,6 +56,9 @@ func TestBlocks(t *testing.T) {
 		{"header of two lines", header, BlockOptions{Header: 2, Size: 3}, []string{"h\ni\n1\n", "h\ni\n2\n", "h\ni\n3\n", "h\ni\n4\n"}},
 		{"header, small blocks", "h\n1\n2\n3\n4\n", BlockOptions{Header: 1, Size: 3}, []string{"h\n1\n", "h\n2\n", "h\n3\n", "h\n4\n"}},
 		{"header alone", "h\n", BlockOptions{Header: 1}, nil},
+		// GNU parallel gives the next two to a job as its data.
+		{"less than a header", "h\ni", BlockOptions{Header: 2}, nil},
+		{"less than a header, records", "h\n", BlockOptions{Header: 2, Records: 1}, nil},
 		{"start", fasta, BlockOptions{Borders: start(">"), Size: 5}, []string{">a\n1\n", ">b\n2\n", ">c\n3\n"}},
 		{"start, too small", fasta, BlockOptions{Borders: start(">"), Size: 1}, []string{">a\n1\n", ">b\n2\n", ">c\n3\n"}},
 		{"start, records", fasta, BlockOptions{Borders: start(">"), Records: 2}, []string{">a\n1\n>b\n2\n", ">c\n3\n"}},
@@ -70,6 +73,11 @@ func TestBlocks(t *testing.T) {
 		{"expression", dashes, BlockOptions{Borders: expression(end("-+")), Records: 1}, []string{"a--", "b--", "c--", "d"}},
 		{"expression, size", dashes, BlockOptions{Borders: expression(end("-+")), Size: 4}, []string{"a--", "b--", "c--", "d"}},
 		{"expression, stripped", dashes, BlockOptions{Borders: expression(end("-+")), Size: 100, Strip: true}, []string{"abcd"}},
+		// GNU parallel makes nothing of the two with ab: it takes out what comes about as well.
+		{"stripped, and a new one comes about", "aabbab", BlockOptions{Borders: end("ab"), Strip: true}, []string{"ab"}},
+		{"stripped, at the beginning", "<<>x><y>", BlockOptions{Borders: Borders{"<", ">", true, true, false}, Strip: true}, []string{"<>xy"}},
+		{"stripped, an expression", "aabbab", BlockOptions{Borders: expression(end("ab")), Strip: true}, []string{"ab"}},
+		{"stripped, a start", "<<><x", BlockOptions{Borders: Borders{"<", ">", true, true, true}, Strip: true}, []string{"<x"}},
 		{"expression at the start", dashes, BlockOptions{Borders: expression(start("[a-z]-")), Records: 1}, []string{"a--", "b--", "c--d"}},
 		{"expression at lines", "a\nb\nc\n", BlockOptions{Borders: expression(end("^b")), Records: 1}, []string{"a\nb", "\nc\n"}},
 		{"escapes", "a\tb\tc\n", BlockOptions{Borders: end(`\t`), Records: 1}, []string{"a\t", "b\t", "c\n"}},
@@ -111,6 +119,8 @@ func TestSections(t *testing.T) {
 		{"both", fasta, BlockOptions{Borders: Borders{`>`, `\n`, true, true, false}, Size: 5}, []string{">a\n1\n>b\n2\n", ">c\n3\n"}},
 		{"header", "h\n1\n2\n3\n4\n", BlockOptions{Header: 1, Size: 3}, []string{"h\n1\n2\n", "h\n3\n4\n"}},
 		{"header of two lines", "h\ni\n1\n2\n3\n4\n", BlockOptions{Header: 2, Size: 3}, []string{"h\ni\n1\n2\n", "h\ni\n3\n4\n"}},
+		{"header alone", "h\n", BlockOptions{Header: 1}, nil},
+		{"less than a header", "h\ni", BlockOptions{Header: 2}, nil},
 		{"end", "a--b--c--d", BlockOptions{Borders: end("--"), Size: 4}, []string{"a--b--", "c--d"}},
 		{"expression", "a--b--c--d", BlockOptions{Borders: expression(end("-+")), Size: 4}, []string{"a--b--", "c--d"}}, // GNU parallel: "a--b--c--", "d"
 		{"expression at lines", "a>b\n>c\n>d\n", BlockOptions{Borders: expression(start("^>")), Size: 1}, []string{"a>b\n", ">c\n", ">d\n"}},
@@ -237,6 +247,46 @@ func TestBlocksMemory(t *testing.T) {
 		t.Errorf("%d blocks of %d bytes took %d bytes of memory", blocks, 10*n, used)
 	}
 }
+
+// A record that comes in many pieces is not searched from its beginning with each of them, and
+// is found in the end.
+func TestBlocksSearchIsLinear(t *testing.T) {
+	const size, pieces = 4 << 20, 1 << 10
+	in := strings.Repeat("x", size) + "--" + "y"
+	c, err := newCutter(&piecewise{strings.NewReader(in), size / pieces}, BlockOptions{Borders: expression(end("-+")), Records: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	searched, last := 0, 0
+	var got []string
+	for !c.eof {
+		if err := c.fill(); err != nil {
+			t.Fatal(err)
+		}
+		c.cut(func(b *Block, _ error) bool {
+			got = append(got, content(t, b))
+			return true
+		})
+		if c.searched != last {
+			last = c.searched
+			searched += last
+		}
+	}
+	if searched > 4*size {
+		t.Errorf("%d bytes were searched %d times", size, searched/size)
+	}
+	if len(got) != 1 || got[0] != in[:size+2] {
+		t.Errorf("%d blocks", len(got))
+	}
+}
+
+// piecewise gives so many bytes at a time.
+type piecewise struct {
+	r io.Reader
+	n int
+}
+
+func (p *piecewise) Read(b []byte) (int, error) { return p.r.Read(b[:min(p.n, len(b))]) }
 
 // A section of a file that is larger than any memory is found by looking at its borders.
 func TestSectionsOfHugeFile(t *testing.T) {

@@ -105,16 +105,39 @@ func (b *borders) last(buf []byte) int {
 	return found
 }
 
-// strip takes the separators out of a block.
+// strip takes the separators out of a block: those that stand in it, and none that only come about
+// because another one was taken out.
 func (b *borders) strip(block []byte) []byte {
-	switch {
-	case b.anywhere:
+	if b.anywhere {
 		return block
-	case b.re != nil:
-		block = b.re.ReplaceAll(block, nil)
-		block = b.head.ReplaceAll(block, nil)
-		return b.tail.ReplaceAll(block, nil)
 	}
-	block = bytes.ReplaceAll(block, b.both, nil)
-	return bytes.TrimSuffix(bytes.TrimPrefix(block, b.start), b.end)
+	out := make([]byte, 0, len(block))
+	from := 0
+	if b.re == nil {
+		if bytes.HasPrefix(block, b.start) {
+			from = len(b.start)
+		}
+		for {
+			i := bytes.Index(block[from:], b.both)
+			if i < 0 {
+				return append(out, bytes.TrimSuffix(block[from:], b.end)...)
+			}
+			out = append(out, block[from:from+i]...)
+			from += i + len(b.both)
+		}
+	}
+	if m := b.head.FindIndex(block); m != nil {
+		from = m[1]
+	}
+	for _, m := range b.re.FindAllIndex(block, -1) {
+		if m[0] >= from {
+			out = append(out, block[from:m[0]]...)
+			from = m[1]
+		}
+	}
+	rest := block[from:]
+	if m := b.tail.FindIndex(rest); m != nil {
+		rest = rest[:m[0]]
+	}
+	return append(out, rest...)
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -33,6 +34,16 @@ func TestColumns(t *testing.T) {
 		{"header, csv", nil, "name,\"the age\"\nann,3\n\"bo,b\",4\n", Options{Header: true, CSV: true}, `[name the age] [["ann" "3"] ["bo,b" "4"]]`},
 		{"header of each source", []string{":::", "x", "1", "2", "::::", file}, "", Options{Header: true}, `[x h] [["1" "1"] ["1" "2"] ["2" "1"] ["2" "2"]]`},
 		{"header, pairs", []string{":::", "x", "1", "2", ":::+", "y", "3", "4"}, "", Options{Header: true}, `[x y] [["1" "3"] ["2" "4"]]`},
+		{"header with line ends of Windows", nil, "a\tb\r\n1\t2\r\n", Options{Header: true, ColSep: `\t`}, `[a b] [["1" "2\r"]]`}, // GNU parallel: "b\r"
+		{"header with line ends of Windows, joined", nil, "a\r\n1 \n2\n", Options{Header: true, Continue: true}, `[a] [["1 2"]]`},
+		{"header, a carriage return in a value", []string{":::", "a\r", "1"}, "", Options{Header: true}, "[a\r] [[\"1\"]]"},
+		// GNU parallel takes a byte order mark as part of the first value.
+		{"byte order mark", nil, "\xef\xbb\xbfa\n\xef\xbb\xbfb\n", Options{}, `[["a"] ["\ufeffb"]]`},
+		{"byte order mark and header", nil, "\xef\xbb\xbfa,b\n1,2\n", Options{Header: true, CSV: true}, `[a b] [["1" "2"]]`},
+		{"byte order mark before quotes", nil, "\xef\xbb\xbf\"a,b\",c\n", Options{CSV: true}, `[["a,b" "c"]]`},
+		{"byte order mark and nothing", nil, "\xef\xbb\xbf", Options{}, `[]`},
+		{"byte order mark and an empty line", nil, "\xef\xbb\xbf\n", Options{}, `[[""]]`},
+		{"byte order mark in a value", []string{":::", "\xef\xbb\xbfa"}, "", Options{}, `[["\ufeffa"]]`},
 		{"header of nothing", nil, "", Options{Header: true}, `[]`},
 		{"link", []string{":::", "a", "b", "c", ":::", "1", "2"}, "", Options{Link: true}, `[["a" "1"] ["b" "2"] ["c" "1"]]`},
 		{"link, the last is the longest", []string{":::", "1", "2", ":::", "a", "b", "c", "d", "e"}, "", Options{Link: true}, `[["1" "a"] ["2" "b"] ["1" "c"] ["2" "d"] ["1" "e"]]`},
@@ -48,6 +59,8 @@ func TestColumns(t *testing.T) {
 		{"no empty values", []string{":::", "", "a"}, "", Options{SkipEmpty: true}, `[["a"]]`},
 		{"joined", nil, "1 \n2\n3\n", Options{Continue: true}, `[["1 2"] ["3"]]`},
 		{"joined more than once", nil, "a\nc\nd\t\n\ne\n", Options{Continue: true}, "[[\"a\"] [\"c\"] [\"d\\te\"]]"},
+		{"joined, an empty line first", nil, "\na \n\nb\n", Options{Continue: true}, `[[""] ["a b"]]`},
+		{"joined, no empty ones", nil, "\n \na \n\nb\n", Options{Continue: true, SkipEmpty: true}, `[["a b"]]`},
 		{"joined to the end", nil, "a\nc \n", Options{Continue: true}, `[["a"] ["c "]]`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -99,6 +112,26 @@ func TestColumnErrors(t *testing.T) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
 		})
+	}
+}
+
+// Lines that go on in the next one are joined in linear time, and not for ever.
+func TestJoinedLines(t *testing.T) {
+	const lines = 400_000
+	line := strings.Repeat("x", 31) + " \n"
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	rows, err := rowsOf(t, nil, Options{Continue: true, Stdin: io.LimitReader(repeat{line}, lines*33)})
+	runtime.ReadMemStats(&after)
+	if err != nil || len(rows) != 1 || len(rows[0][0]) != lines*32 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	if used := after.TotalAlloc - before.TotalAlloc; used > 20*lines*33 {
+		t.Errorf("%d bytes of memory were used for %d", used, lines*33)
+	}
+	_, err = rowsOf(t, nil, Options{Continue: true, Stdin: repeat{line}})
+	if err == nil || !strings.Contains(err.Error(), "these are more than 67108864 bytes: take the blanks away") {
+		t.Errorf("without an end: %v", err)
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 
 // records cuts a stream at a delimiter. A record is returned as soon as it has
 // been read, however slowly the stream goes on; a last one without a delimiter
-// counts.
+// counts. A byte order mark before the first one is no part of it.
 type records struct {
 	r     *bufio.Reader
 	delim []byte
@@ -35,7 +35,7 @@ func (s *records) next() (string, error) {
 		case err == nil && bytes.HasSuffix(s.long, s.delim):
 			return s.take(s.long[:len(s.long)-len(s.delim)])
 		case err == nil || err == bufio.ErrBufferFull:
-		case err == io.EOF && len(s.long) > 0:
+		case err == io.EOF && len(s.long) > 0 && (s.count > 0 || !bytes.Equal(s.long, byteOrderMark)):
 			return s.take(s.long)
 		default:
 			return "", err
@@ -43,8 +43,13 @@ func (s *records) next() (string, error) {
 	}
 }
 
+// byteOrderMark is what programs on Windows write before text in UTF-8.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
 func (s *records) take(b []byte) (string, error) {
-	s.count++
+	if s.count++; s.count == 1 {
+		b = bytes.TrimPrefix(b, byteOrderMark)
+	}
 	record := string(b)
 	if cap(s.long) > 1<<20 {
 		s.long = nil // one long record must not hold its memory for ever

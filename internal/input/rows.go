@@ -26,7 +26,8 @@ type Options struct {
 	// separators, newlines and doubled quotes. A carriage return before the newline is not
 	// part of a record.
 	CSV bool
-	// Header takes the first input of each source as the names of its columns.
+	// Header takes the first input of each source as the names of its columns. A carriage
+	// return at its end is not part of a name.
 	Header bool
 	// Link lets all sources go in step, to the end of the longest; the shorter ones start again.
 	Link bool
@@ -75,7 +76,7 @@ func Open(sources []Source, o Options) (*Reader, error) {
 		if !o.Header {
 			continue
 		}
-		names, err := r.next(s)
+		names, err := r.next(s, true)
 		if err != nil && err != io.EOF {
 			r.Close()
 			return nil, err
@@ -206,7 +207,7 @@ func (r *Reader) group(streams []*stream) iter.Seq2[[]string, error] {
 		for {
 			var row []string
 			for _, s := range streams {
-				values, err := r.next(s)
+				values, err := r.next(s, false)
 				if err == io.EOF {
 					return
 				}
@@ -241,7 +242,7 @@ func (r *Reader) linked(streams []*stream) iter.Seq2[[]string, error] {
 				if ended[i] {
 					continue
 				}
-				values, err := r.next(s)
+				values, err := r.next(s, false)
 				if err == io.EOF {
 					if ended[i] = true; len(held[i]) == 0 && n == 0 {
 						return // nothing to go in step with

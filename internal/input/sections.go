@@ -8,28 +8,73 @@ import (
 	"iter"
 	"os"
 	"strconv"
-	"time"
 )
 
 // Section is a part of a file that begins and ends on record borders.
 type Section struct {
 	path       string
-	changed    time.Time // when the file was, as it was cut
+	file       os.FileInfo // of the file as it was cut
 	header     []byte
 	from, size int64
 }
 
-// Open reads the header and the section. It may be called any number of times.
+// Open reads the header and the section. It may be called any number of times. If the file is
+// not as it was when it was cut, that is an error here, at the end of the section, or of Close by who
+// has not read so far.
 func (s *Section) Open() (io.ReadCloser, error) {
-	f, err := os.Open(s.path)
+	f, err := openSized(s.path)
 	if err != nil {
 		return nil, err
 	}
-	part := io.NewSectionReader(f, s.from, s.size)
-	return struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(s.header), part), f}, nil
+	r := &sectionReader{s: s, f: f, left: io.MultiReader(bytes.NewReader(s.header), io.NewSectionReader(f, s.from, s.size))}
+	if err := r.unchanged(); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// sectionReader reads a section of a file, and sees to it that it is of the file that was cut.
+type sectionReader struct {
+	s     *Section
+	f     *os.File
+	left  io.Reader
+	asked bool // at the end, or there is an error of reading already
+}
+
+// unchanged is an error if the file is another one than when it was cut, or has been written
+// to. Nothing is said of changes within one tick of the file system's clock that leave the size.
+func (r *sectionReader) unchanged() error {
+	now, err := r.f.Stat()
+	if err != nil {
+		return err
+	}
+	was := r.s.file
+	if !os.SameFile(was, now) || was.Size() != now.Size() || !was.ModTime().Equal(now.ModTime()) {
+		return fmt.Errorf("%s was changed while the batch ran: run it again when nobody writes to the file, or give a copy to --pipe-part", r.s.path)
+	}
+	return nil
+}
+
+// Read implements io.Reader.
+func (r *sectionReader) Read(b []byte) (int, error) {
+	n, err := r.left.Read(b)
+	if err != nil && !r.asked {
+		r.asked = true
+		if changed := r.unchanged(); changed != nil {
+			err = changed
+		}
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (r *sectionReader) Close() error {
+	var err error
+	if !r.asked {
+		err = r.unchanged()
+	}
+	return errors.Join(err, r.f.Close())
 }
 
 // Size is how many bytes Open gives.
@@ -37,7 +82,7 @@ func (s *Section) Size() int64 { return int64(len(s.header)) + s.size }
 
 // Key is the place of the section in that file as it was.
 func (s *Section) Key() string {
-	return "section:" + strconv.FormatInt(s.from, 10) + "+" + strconv.FormatInt(s.size, 10) + ":" + strconv.FormatInt(s.changed.UnixNano(), 10) + ":" + s.path
+	return "section:" + strconv.FormatInt(s.from, 10) + "+" + strconv.FormatInt(s.size, 10) + ":" + strconv.FormatInt(s.file.ModTime().UnixNano(), 10) + ":" + s.path
 }
 
 // FileSizes is how large files are together, in bytes. Files that can't be cut into sections are
@@ -60,17 +105,12 @@ func openFile(path string) (*os.File, int64, error) {
 	if path == "-" {
 		return nil, 0, errors.New("--pipe-part reads files in several places at once, and standard input (-) has only one: name a file, or use --pipe")
 	}
-	f, err := os.Open(path)
+	f, err := openSized(path)
 	if err != nil {
 		if pe := (*os.PathError)(nil); errors.As(err, &pe) {
-			err = pe.Err
+			err = fmt.Errorf("%w: name a file that can be read", pe.Err)
 		}
-		return nil, 0, fmt.Errorf("--pipe-part %s: %w: name a file that can be read", path, err)
-	}
-	fi, err := f.Stat()
-	if err == nil && !fi.Mode().IsRegular() && fi.Mode()&(os.ModeDevice|os.ModeCharDevice) != os.ModeDevice {
-		f.Close()
-		return nil, 0, fmt.Errorf("--pipe-part %s: neither a file nor a block device: name one, or use --pipe for what can be read only once", path)
+		return nil, 0, fmt.Errorf("--pipe-part %s: %w", path, err)
 	}
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
@@ -78,6 +118,56 @@ func openFile(path string) (*os.File, int64, error) {
 		return nil, 0, fmt.Errorf("--pipe-part %s: %w", path, err)
 	}
 	return f, size, nil
+}
+
+var errNotSized = errors.New("neither a file nor a block device: name one, or use --pipe for what can be read only once")
+
+// openSized opens a file or a block device. A FIFO is not even opened: that would wait for
+// somebody who writes to it.
+func openSized(path string) (*os.File, error) {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !sized(fi) {
+		return nil, errNotSized
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if fi, err = f.Stat(); err == nil {
+		if err = errNotSized; sized(fi) {
+			err = trueSize(f, fi)
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// trueSize is an error for a file that has more or less in it than its size says, as the
+// kernel's have in /proc (none) and in /sys (a page).
+func trueSize(f *os.File, fi os.FileInfo) error {
+	if !fi.Mode().IsRegular() {
+		return nil
+	}
+	size := fi.Size()
+	n, err := f.ReadAt(make([]byte, 1), max(size-1, 0))
+	switch {
+	case err != nil && err != io.EOF:
+		return err
+	case size > 0 && n == 0, size == 0 && n > 0:
+		return fmt.Errorf("its size is not true (%d bytes), so that it can't be cut into parts: use --pipe < FILE", size)
+	}
+	return nil
+}
+
+// sized reports whether it is a file or a block device.
+func sized(fi os.FileInfo) bool {
+	return fi.Mode().IsRegular() || fi.Mode()&(os.ModeDevice|os.ModeCharDevice) == os.ModeDevice
 }
 
 // Sections cuts a file of any size: near every cut a border is looked for, and nothing else is
@@ -100,17 +190,17 @@ func Sections(path string, o BlockOptions) iter.Seq2[*Section, error] {
 		if step <= 0 {
 			step = BlockSize
 		}
-		var changed time.Time
-		if fi, err := f.Stat(); err == nil {
-			changed = fi.ModTime()
+		fi, err := f.Stat() // before anything is read
+		var header []byte
+		if err == nil {
+			header, err = fileHeader(f, o.Header)
 		}
-		header, err := fileHeader(f, o.Header)
 		for from := int64(len(header)); err == nil && from < size; {
 			var to int64
 			if to, err = b.after(f, from+step, size); err != nil {
 				break
 			}
-			if !yield(&Section{path: path, changed: changed, header: header, from: from, size: to - from}, nil) {
+			if !yield(&Section{path: path, file: fi, header: header, from: from, size: to - from}, nil) {
 				return
 			}
 			from = to
@@ -124,7 +214,7 @@ func Sections(path string, o BlockOptions) iter.Seq2[*Section, error] {
 // searchStep is how much is read at a time when a border is looked for.
 const searchStep = 128 << 10
 
-// fileHeader reads the first lines of a file; none of one that ends in them.
+// fileHeader reads the first lines of a file, all of one that ends in them.
 func fileHeader(f *os.File, lines int) ([]byte, error) {
 	var buf []byte
 	for lines > 0 {
@@ -136,7 +226,7 @@ func fileHeader(f *os.File, lines int) ([]byte, error) {
 			return buf[:end:end], nil
 		}
 		if err == io.EOF {
-			return nil, nil
+			return buf, nil
 		}
 		if err != nil {
 			return nil, err

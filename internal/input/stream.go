@@ -74,27 +74,48 @@ func (s *stream) place() string {
 	return fmt.Sprintf("%s, input %d", s.name, s.records.count)
 }
 
-// next is the values of the source's next input, io.EOF at the end.
-func (r *Reader) next(s *stream) ([]string, error) {
-	var text string
+// longest is the most bytes of lines that Continue joins. No command line can hold more; who has
+// that has a file whose lines end in a blank without a reason, or in a carriage return.
+const longest = 64 << 20
+
+// text is the source's next input, joined with those that continue it; io.EOF at the end. The
+// carriage return at the end of a header is left out.
+func (r *Reader) text(s *stream, header bool) (string, error) {
+	var joined []byte
 	for {
 		part, err := s.record()
-		if err == io.EOF && text != "" {
-			break
+		if header && s.records != nil {
+			part = strings.TrimSuffix(part, "\r")
+		}
+		if err == io.EOF && len(joined) > 0 {
+			return string(joined), nil
 		}
 		if err != nil {
-			return nil, err
+			return "", err
 		}
-		if text += part; r.options.SkipEmpty && strings.Trim(text, blanks) == "" {
-			text = ""
+		if r.options.SkipEmpty && len(joined) == 0 && strings.Trim(part, blanks) == "" {
 			continue
 		}
-		if !r.options.Continue || text == "" || strings.IndexByte(blanks, text[len(text)-1]) < 0 {
-			break
+		goesOn := r.options.Continue && (part == "" && len(joined) > 0 || part != "" && strings.IndexByte(blanks, part[len(part)-1]) >= 0)
+		if !goesOn && len(joined) == 0 {
+			return part, nil
+		}
+		if joined = append(joined, part...); !goesOn {
+			return string(joined), nil
+		}
+		if len(joined) > longest {
+			return "", fmt.Errorf("%s: -L joins lines that end in a blank (or in a carriage return, as those of Windows) with the next one, and these are more than %d bytes: take the blanks away, as with sed 's/[[:space:]]*$//'", s.place(), longest)
 		}
 	}
+}
+
+// next is the values of the source's next input, or its header; io.EOF at the end.
+func (r *Reader) next(s *stream, header bool) ([]string, error) {
+	text, err := r.text(s, header)
+	if err != nil {
+		return nil, err
+	}
 	values := []string{text}
-	var err error
 	switch {
 	case r.options.CSV:
 		values, err = r.csv(s, text)
