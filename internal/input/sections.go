@@ -19,7 +19,7 @@ type Section struct {
 }
 
 // Open reads the header and the section. It may be called any number of times. If the file is
-// not as it was when it was cut, that is an error here, at the end of the section, or of Close by who
+// not as it was when it was cut, but for what was appended, that is an error here, at the end of the section, or of Close by who
 // has not read so far.
 func (s *Section) Open() (io.ReadCloser, error) {
 	f, err := openSized(s.path)
@@ -43,14 +43,16 @@ type sectionReader struct {
 }
 
 // unchanged is an error if the file is another one than when it was cut, or has been written
-// to. Nothing is said of changes within one tick of the file system's clock that leave the size.
+// to. One that has grown is taken for a log to which others append: what was cut is still there. Nothing
+// is said of changes within one tick of the file system's clock that leave the size.
 func (r *sectionReader) unchanged() error {
 	now, err := r.f.Stat()
 	if err != nil {
 		return err
 	}
 	was := r.s.file
-	if !os.SameFile(was, now) || was.Size() != now.Size() || !was.ModTime().Equal(now.ModTime()) {
+	grown := now.Size() > was.Size()
+	if !os.SameFile(was, now) || now.Size() < was.Size() || !grown && !was.ModTime().Equal(now.ModTime()) {
 		return fmt.Errorf("%s was changed while the batch ran: run it again when nobody writes to the file, or give a copy to --pipe-part", r.s.path)
 	}
 	return nil
