@@ -47,8 +47,8 @@ func TestSectionOfChangedFile(t *testing.T) {
 	const text = "1\n2\n3\n4\n"
 	was := time.Now().Add(-time.Hour)
 	for name, change := range map[string]func(path string) error{
-		"written to":  func(path string) error { return os.WriteFile(path, []byte("5\n6\n7\n8\n"), 0o644) },
-		"shortened":   func(path string) error { return errors.Join(os.Truncate(path, 6), os.Chtimes(path, was, was)) },
+		"written to": func(path string) error { return os.WriteFile(path, []byte("5\n6\n7\n8\n"), 0o644) },
+		"shortened":  func(path string) error { return errors.Join(os.Truncate(path, 6), os.Chtimes(path, was, was)) },
 		"replaced": func(path string) error {
 			other := path + "2"
 			return errors.Join(os.WriteFile(other, []byte("5\n6\n7\n8\n"), 0o644), os.Chtimes(other, was, was), os.Rename(other, path))
