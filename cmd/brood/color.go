@@ -22,7 +22,8 @@ var console struct {
 }
 
 // colored reports whether brood's own lines have colours: on a terminal that knows them, unless
-// NO_COLOR (no-color.org) has any value; and with --color, which is asked for here and now.
+// NO_COLOR (no-color.org) has any value; and with --color: what a flag asks for here and now has
+// precedence, as the colours of --color-failed, --ctag and --ctagstring have.
 func colored() bool { return console.color || terminalColors() }
 
 var terminalColors = sync.OnceValue(func() bool {
