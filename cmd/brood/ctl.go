@@ -337,11 +337,11 @@ func statusOf(b *batch.Batch, h *holder, full bool) *ctlStatus {
 	}
 	waiting, why := b.Waiting(listedWaiting)
 	for _, j := range waiting {
-		s.Waits = append(s.Waits, ctlWaiting{Job: j.Seq, Try: j.Try, Since: j.Since, Wait: waitWords[j.WaitFor], Values: j.Values})
+		s.Waits = append(s.Waits, ctlWaiting{Job: j.Seq, Try: j.Try, Since: j.Since, Wait: waitWord(j.WaitFor, s.State), Values: j.Values})
 	}
 	s.Why = make(map[string]int, len(why))
 	for w, n := range why {
-		s.Why[waitWords[w]] += n
+		s.Why[waitWord(w, s.State)] += n
 	}
 	return s
 }
@@ -404,6 +404,15 @@ var waitWords = map[batch.Wait]string{
 	batch.WaitDelay:   "its time, after --delay",
 	batch.WaitBackOff: "its next try",
 	batch.WaitHalt:    "nothing: no more jobs are started",
+}
+
+// waitWord says what a job waits for in a batch of a state. While it is paused a free CPU is of no
+// use.
+func waitWord(w batch.Wait, state string) string {
+	if state == "paused" && w == batch.WaitCPU {
+		return "the end of the pause (brood ctl resume)"
+	}
+	return waitWords[w]
 }
 
 // holder lets a batch stand still for as long as there is a reason: brood ctl pause, and
