@@ -6,7 +6,11 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 )
@@ -18,7 +22,8 @@ var console struct {
 }
 
 // colored reports whether brood's own lines have colours: on a terminal that knows them, unless
-// NO_COLOR (no-color.org) has any value; and with --color, which is asked for here and now.
+// NO_COLOR (no-color.org) has any value; and with --color: what a flag asks for here and now has
+// precedence, as the colours of --color-failed, --ctag and --ctagstring have.
 func colored() bool { return console.color || terminalColors() }
 
 var terminalColors = sync.OnceValue(func() bool {
@@ -58,11 +63,32 @@ func informIn(color, format string, args ...any) {
 }
 
 func sayIn(color, format string, args ...any) {
-	text := "brood: " + fmt.Sprintf(format, args...)
+	text := "brood: " + tame(fmt.Sprintf(format, args...))
 	if color != "" && colored() {
 		text = painted(color, text)
 	}
 	fmt.Fprintln(os.Stderr, text)
+}
+
+// tame is a text with what is no text in it written out, as in \x1b: values, names of files and
+// errors of others are in brood's own lines, and must not be orders to the terminal. Lines stay lines.
+func tame(s string) string {
+	wild := func(r rune) bool { return !unicode.IsPrint(r) && r != '\n' && r != '\t' }
+	if utf8.ValidString(s) && !strings.ContainsFunc(s, wild) {
+		return s
+	}
+	var b strings.Builder
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
+		text := s[:n]
+		if wild(r) || r == utf8.RuneError && n == 1 {
+			text = strconv.Quote(text)
+			text = text[1 : len(text)-1]
+		}
+		b.WriteString(text)
+		s = s[n:]
+	}
+	return b.String()
 }
 
 // painter writes every line in a colour. No colour changes nothing.

@@ -21,62 +21,25 @@ const completionHelp = `Print what makes a shell complete the commands, flags an
 
   bash   source <(brood completion bash)          in ~/.bashrc
   zsh    source <(brood completion zsh)           in ~/.zshrc, after compinit
-  fish   brood completion fish | source           in ~/.config/fish/config.fish`
+  fish   brood completion fish | source           in ~/.config/fish/config.fish
+
+Nothing that is on the line is run or expanded to complete it: $(…) stays as it is, and
+no file of a > is opened. In bash there are no completions of brood after an open or
+closed $(…), ` + "`…`" + ` or <(…) that is not in single quotes; variables are not expanded.
+zsh itself expands the $(…) that the cursor is at on TAB, of any command, before it asks
+for completions: bindkey '^I' complete-word switches that off.`
 
 // completionShells are the shells, with what makes the text for them.
 var completionShells = map[string]func(root *cobra.Command, w io.Writer) error{
-	"bash": func(root *cobra.Command, w io.Writer) error {
-		if _, err := io.WriteString(w, bashWords); err != nil {
-			return err
-		}
-		return root.GenBashCompletionV2(w, true)
-	},
-	"zsh":  func(root *cobra.Command, w io.Writer) error { return root.GenZshCompletion(w) },
-	"fish": func(root *cobra.Command, w io.Writer) error { return root.GenFishCompletion(w, true) },
+	"bash": func(_ *cobra.Command, w io.Writer) error { return writeText(w, bashCompletion) },
+	"zsh":  func(_ *cobra.Command, w io.Writer) error { return writeText(w, zshCompletion) },
+	"fish": writeFish,
 }
 
-// bashWords stands in for what bash-completion has, where that is not installed: the words of
-// the line, with what bash cuts at = and : put together again.
-const bashWords = `# bash completion for brood: the part of bash-completion that it needs
-if ! declare -F _init_completion >/dev/null && ! declare -F _get_comp_words_by_ref >/dev/null; then
-    _get_comp_words_by_ref() {
-        local i word rest=$COMP_LINE gap
-        words=() cword=0
-        for i in "${!COMP_WORDS[@]}"; do
-            word=${COMP_WORDS[i]}
-            gap=${rest%%"$word"*}
-            rest=${rest#"$gap"}
-            rest=${rest#"$word"}
-            if [[ $i -gt 0 && -z $gap && ($word == [=:]* || ${COMP_WORDS[i-1]} == *[=:]) ]]; then
-                words[${#words[@]}-1]+=$word
-            else
-                words+=("$word")
-            fi
-            if [[ $i -eq $COMP_CWORD ]]; then
-                cword=$((${#words[@]} - 1))
-            fi
-        done
-        cur=${words[cword]}
-        prev=
-        if [[ $cword -gt 0 ]]; then
-            prev=${words[cword-1]}
-        fi
-    }
-fi
-if ! declare -F _filedir >/dev/null; then
-    _filedir() {
-        local kind=-f name
-        if [[ $1 == -d ]]; then
-            kind=-d
-        fi
-        compopt -o filenames 2>/dev/null
-        while IFS= read -r name; do
-            COMPREPLY+=("$name")
-        done < <(compgen $kind -- "$cur")
-    }
-fi
-
-`
+func writeText(w io.Writer, text string) error {
+	_, err := io.WriteString(w, text)
+	return err
+}
 
 func completionCommand() *cobra.Command {
 	shells := []string{"bash", "zsh", "fish"}

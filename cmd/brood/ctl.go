@@ -42,7 +42,8 @@ type ctlRequest struct {
 	Full bool   `json:"full,omitempty"` // of status: with the jobs
 }
 
-// ctlAnswer is what it answers: one JSON line.
+// ctlAnswer is what it answers: one JSON line. It is of a process that root, who may ask, need not
+// trust: no string of it gets to the terminal as it is.
 type ctlAnswer struct {
 	Error  string     `json:"error,omitempty"`
 	Said   string     `json:"said,omitempty"` // what was done
@@ -188,7 +189,7 @@ func ctlDo(w io.Writer, r ctlRequest, args []string) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(w, a.Said)
+	_, err = fmt.Fprintln(w, harmless(a.Said))
 	return err
 }
 
@@ -224,7 +225,7 @@ func choose(all []ctlSocket, pid int, ask func(ctlSocket) (*ctlAnswer, error)) (
 	case 1:
 		a, err := ask(all[0])
 		if err == nil && a.Error != "" {
-			err = errors.New("ctl: " + a.Error)
+			err = errors.New("ctl: " + harmless(a.Error))
 		}
 		return a, err
 	}
@@ -257,7 +258,7 @@ func ctlList(w io.Writer, asJSON bool) error {
 		if !s.All {
 			more = "+"
 		}
-		fmt.Fprintf(t, "%d\t%s\t%d\t%d\t%d%s\t%s\t%s\n", s.PID, since, s.Done, s.Running, s.Queued, more, s.State, harmless(strings.Join(s.Command, " ")))
+		fmt.Fprintf(t, "%d\t%s\t%d\t%d\t%d%s\t%s\t%s\n", s.PID, since, s.Done, s.Running, s.Queued, more, harmless(s.State), harmless(strings.Join(s.Command, " ")))
 	}
 	return t.Flush()
 }
@@ -336,11 +337,11 @@ func statusOf(b *batch.Batch, h *holder, full bool) *ctlStatus {
 	}
 	waiting, why := b.Waiting(listedWaiting)
 	for _, j := range waiting {
-		s.Waits = append(s.Waits, ctlWaiting{Job: j.Seq, Try: j.Try, Since: j.Since, Wait: waitWords[j.WaitFor], Values: j.Values})
+		s.Waits = append(s.Waits, ctlWaiting{Job: j.Seq, Try: j.Try, Since: j.Since, Wait: waitWord(j.WaitFor, s.State), Values: j.Values})
 	}
 	s.Why = make(map[string]int, len(why))
 	for w, n := range why {
-		s.Why[waitWords[w]] += n
+		s.Why[waitWord(w, s.State)] += n
 	}
 	return s
 }
@@ -351,7 +352,7 @@ func (s *ctlStatus) print(w io.Writer) error {
 	if !s.All {
 		total += "+"
 	}
-	fmt.Fprintf(w, "process %d, %s, since %s: %d of %s jobs done, %d failed\n", s.PID, s.State, s.Since.Format(time.DateTime), s.Done, total, s.Failed)
+	fmt.Fprintf(w, "process %d, %s, since %s: %d of %s jobs done, %d failed\n", s.PID, harmless(s.State), s.Since.Format(time.DateTime), s.Done, total, s.Failed)
 	_, err := fmt.Fprintf(w, "  %s\n%s\n", harmless(strings.Join(s.Command, " ")), strings.Join(s.lines(), "\n"))
 	return err
 }
@@ -366,11 +367,11 @@ func (s *ctlStatus) lines() []string {
 		}
 		switch j.State {
 		case "paused":
-			state = ", paused: waits for " + j.Wait
+			state = ", paused: waits for " + harmless(j.Wait)
 		case "blocked":
 			state = ", blocked"
 		}
-		all = append(all, fmt.Sprintf("  job %d, slot %d, try %d, %s, %s%s: %s", j.Job, j.Slot, j.Try, pid, time.Since(j.Since).Round(time.Millisecond), state, j.Command))
+		all = append(all, fmt.Sprintf("  job %d, slot %d, try %d, %s, %s%s: %s", j.Job, j.Slot, j.Try, pid, time.Since(j.Since).Round(time.Millisecond), state, harmless(j.Command)))
 	}
 	if len(s.Waits) == 0 {
 		return all
@@ -378,13 +379,13 @@ func (s *ctlStatus) lines() []string {
 	var why []string
 	total := 0
 	for word, n := range s.Why {
-		why = append(why, fmt.Sprintf("%d for %s", n, word))
+		why = append(why, fmt.Sprintf("%d for %s", n, harmless(word)))
 		total += n
 	}
 	slices.Sort(why)
 	all = append(all, fmt.Sprintf("%s: %s", count(total, "waiting job"), strings.Join(why, ", ")))
 	for _, j := range s.Waits {
-		all = append(all, fmt.Sprintf("  job %d, %s, waits for %s: %q", j.Job, time.Since(j.Since).Round(time.Millisecond), j.Wait, j.Values))
+		all = append(all, fmt.Sprintf("  job %d, %s, waits for %s: %q", j.Job, time.Since(j.Since).Round(time.Millisecond), harmless(j.Wait), j.Values))
 	}
 	return all
 }
@@ -403,6 +404,15 @@ var waitWords = map[batch.Wait]string{
 	batch.WaitDelay:   "its time, after --delay",
 	batch.WaitBackOff: "its next try",
 	batch.WaitHalt:    "nothing: no more jobs are started",
+}
+
+// waitWord says what a job waits for in a batch of a state. While it is paused a free CPU is of no
+// use.
+func waitWord(w batch.Wait, state string) string {
+	if state == "paused" && w == batch.WaitCPU {
+		return "the end of the pause (brood ctl resume)"
+	}
+	return waitWords[w]
 }
 
 // holder lets a batch stand still for as long as there is a reason: brood ctl pause, and

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -248,5 +249,66 @@ func TestCtlOtherUser(t *testing.T) {
 	}
 	if code := end(); code != 0 {
 		t.Errorf("exit code %d", code)
+	}
+}
+
+// What a batch answers is no order to the terminal of who asks: the one that is asked may be
+// somebody's who wants root to see something else.
+func TestCtlPrintsNoOrders(t *testing.T) {
+	const evil = "\x1b]0;owned\a\x9b2J\u009b2J\u202e\r\x7f"
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: fmt.Sprintf("%s%d-evil", ctlPrefix, os.Geteuid()), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	answers := map[string]ctlAnswer{
+		"pause": {Said: evil}, "drain": {Error: evil},
+		"status": {Status: &ctlStatus{
+			State: evil, Command: []string{evil, evil}, Why: map[string]int{evil: 1},
+			Runs: []ctlRunning{
+				{PID: 1, State: evil, Wait: evil, Command: evil}, {PID: 1, State: "paused", Wait: evil, Command: evil},
+			},
+			Waits: []ctlWaiting{{Wait: evil, Values: []string{evil}}},
+		}},
+	}
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer l.Close()
+	all.Go(func() {
+		for {
+			c, err := l.AcceptUnix()
+			if err != nil {
+				return
+			}
+			var r ctlRequest
+			if json.NewDecoder(c).Decode(&r) == nil {
+				json.NewEncoder(c).Encode(answers[r.Do])
+			}
+			c.Close()
+		}
+	})
+	self := []string{fmt.Sprint(os.Getpid())}
+	var out bytes.Buffer
+	if err := ctlDo(&out, ctlRequest{Do: "pause"}, self); err != nil {
+		t.Error(err)
+	}
+	if err := ctlList(&out, false); err != nil || !strings.Contains(out.String(), "PID") {
+		t.Errorf("%v: %q", err, out.String())
+	}
+	status := ctlStatusCommand()
+	status.SetOut(&out)
+	if err := status.RunE(status, self); err != nil {
+		t.Error(err)
+	}
+	err = ctlDo(&out, ctlRequest{Do: "drain"}, self)
+	fmt.Fprintln(&out, err)
+	if strings.Count(out.String(), "owned") < 12 { // they are all shown
+		t.Errorf("the strings are not all there: %q", out.String())
+	}
+	if tame(out.String()) != out.String() {
+		t.Errorf("the terminal gets %q", out.String())
+	}
+	if got, want := tame("a\x1b[1m\xff\tä\n\u009b\\x \"…\""), `a\x1b[1m\xff`+"\tä\n"+`\u009b\x "…"`; got != want {
+		t.Errorf("tamed it is %q, want %q", got, want)
 	}
 }

@@ -141,7 +141,7 @@ var environment = []row{
 	{term: "BROOD_HISTORY", text: "the file of what jobs cost (see brood history); set to nothing: none is kept"},
 	{term: "BROOD_SPACE_DIR", text: "the directory of spaces, which brood sem uses, too (/dev/shm/brood-UID)"},
 	{term: "BROOD_NO_CGROUP", text: "1: jobs are not put into cgroups"},
-	{term: "NO_COLOR", text: "set to anything: no colours, unless --color asks for them"},
+	{term: "NO_COLOR", text: "set to anything: no colours, except those that --color, --color-failed, --ctag or --ctagstring ask for"},
 	{term: "SHELL", text: "what runs the commands that need a shell"},
 }
 

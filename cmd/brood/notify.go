@@ -23,8 +23,8 @@ type comfortFlags struct {
 // define declares the flags and their lines in the page.
 func (f *comfortFlags) define(s *section) {
 	s.boolean(&f.quiet, "quiet", "of brood's own lines only errors")
-	s.boolean(&f.color, "color", "colours, also without a terminal: each job's lines have their own (with --lb: the tags)")
-	s.boolean(&f.colorFailed, "color-failed", "the output of failed jobs white on red")
+	s.boolean(&f.color, "color", "colours, also without a terminal or with NO_COLOR: each job's lines have their own (with --lb: the tags)")
+	s.boolean(&f.colorFailed, "color-failed", "the output of failed jobs white on red (as of --ctag and --ctagstring: also with NO_COLOR)")
 	s.boolean(&f.ctag, "ctag", "--tag in a colour of the job's own")
 	s.string(&f.ctagString, "ctagstring", "", "STRING", "--tagstring in a colour of the job's own")
 	s.string(&f.notify, "notify", "", "COMMAND", "run by the shell at the end, with BROOD_EXIT, BROOD_JOBS, BROOD_OK, BROOD_FAILED, BROOD_WALL and BROOD_VERDICT")

@@ -84,7 +84,7 @@ func printSpace(w io.Writer, info *share.Info) {
 		if p.Foreign {
 			foreign = ", of another pid namespace"
 		}
-		fmt.Fprintf(w, "  process %d  %s, since %s%s\n", p.PID, p.Command, p.Joined.Format(time.DateTime), foreign)
+		fmt.Fprintf(w, "  process %d  %s, since %s%s\n", p.PID, harmless(p.Command), p.Joined.Format(time.DateTime), foreign)
 	}
 	for _, o := range info.Objects {
 		fmt.Fprintf(w, "  %s %q: %s\n", o.Kind, o.Name, o.State)
@@ -103,7 +103,7 @@ func party(p share.Party) string {
 		return "a process that died: the next to use it takes over"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d  %s", p.PID, p.Command)
+	fmt.Fprintf(&b, "%d  %s", p.PID, harmless(p.Command))
 	if p.Goroutine != 0 {
 		fmt.Fprintf(&b, ", goroutine %d", p.Goroutine)
 	}

@@ -282,6 +282,10 @@ const (
 	hintShebang = "the file is there: the interpreter named in its first line is missing"
 	hintFormat  = "neither a binary of this machine nor a script with a #! line"
 	hintWords   = "all of it is taken as the name of one program"
+	hintFiles   = "this process has as many as it may: raise ulimit -n, or lower -j"
+	hintSystem  = "the whole system has as many as it may: lower -j, or raise fs.file-max"
+	hintProcs   = "there are as many processes as there may be: raise ulimit -u or the cgroup's pids.max, or lower -j"
+	hintMemory  = "there is no memory for one more process: lower -j"
 	hintTooBig  = "one argument may have 131,071 bytes, all of them with the environment about a quarter of the stack limit; pass large data in a file or on standard input"
 )
 
@@ -295,6 +299,14 @@ func startError(s *Spec, err error) *StartError {
 		}
 	}
 	switch {
+	case errors.Is(err, syscall.EMFILE):
+		e.hint = hintFiles
+	case errors.Is(err, syscall.ENFILE):
+		e.hint = hintSystem
+	case errors.Is(err, syscall.EAGAIN):
+		e.hint = hintProcs
+	case errors.Is(err, syscall.ENOMEM):
+		e.hint = hintMemory
 	case errors.Is(err, syscall.E2BIG):
 		e.hint = hintTooBig
 	case errors.Is(err, syscall.ENOEXEC):

@@ -354,3 +354,56 @@ func TestLost(t *testing.T) {
 		t.Errorf("%v: %q", err, out.text())
 	}
 }
+
+// Whatever of a start it is that there is no descriptor for, the error says so, and what to do.
+func TestOutOfDescriptors(t *testing.T) {
+	s := open(t)
+	mustRun(t, s, sh("exit 0")) // what is opened once is there
+	var was unix.Rlimit
+	if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, nil, &was); err != nil {
+		t.Fatal(err)
+	}
+	restore := func() {
+		if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, &was, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer restore()
+	failed := 0
+	for most := uint64(3); ; most++ {
+		low := unix.Rlimit{Cur: most, Max: was.Max}
+		if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, &low, nil); err != nil {
+			t.Fatal(err)
+		}
+		rep, err := s.Run(&Spec{Path: "/bin/true", Stdout: io.Discard, Stderr: io.Discard}, nil)
+		if err == nil && rep.OK() {
+			break
+		}
+		restore()
+		failed++
+		if err != nil && (!errors.Is(err, unix.EMFILE) || !strings.Contains(err.Error(), "raise ulimit -n, or lower -j")) {
+			t.Errorf("with %d descriptors: %v", most, err)
+		}
+		if most > 1000 {
+			t.Fatalf("with %d descriptors nothing runs: %v, %+v", most, err, rep)
+		}
+	}
+	if failed < 4 {
+		t.Errorf("it failed %d times", failed)
+	}
+	// The child moves a descriptor above the highest: there is none.
+	restore()
+	const top = 900
+	if err := unix.Dup3(int(os.Stderr.Fd()), top, unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(top, "top")
+	defer f.Close()
+	low := unix.Rlimit{Cur: top + 1, Max: was.Max}
+	if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, &low, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Run(&Spec{Path: "/bin/true", Stderr: f}, nil); !errors.Is(err, unix.EMFILE) {
+		t.Errorf("without a number for a descriptor: %v", err)
+	}
+}

@@ -246,7 +246,7 @@ func (r *run) start() error {
 			fd, err := r.out[i].open(w)
 			if err != nil {
 				r.closePipes()
-				return &StartError{Path: spec.Path, Err: err}
+				return startError(spec, err)
 			}
 			childEnds = append(childEnds, fd)
 			files[1+i] = uintptr(fd)
@@ -311,9 +311,23 @@ func (r *run) fork(files []uintptr) error {
 		if spec.Terminal != nil {
 			takeTerminal(spec.Terminal)
 		}
-		return err
+		return outOfFiles(err, files)
 	}
 	r.rep.PID = pid
 	r.p = &Proc{slot: s, pid: pid, pidfd: pidfd, mark: mark, v2: s.v2, cpu0: r.user0 + r.system0, wall: r.spec.Wall}
 	return nil
+}
+
+// outOfFiles is the error of a start with these files. A child that may have no descriptor of a
+// number gets EBADF when it moves one there: if ours are all open, it is the limit.
+func outOfFiles(err error, files []uintptr) error {
+	if err != unix.EBADF {
+		return err
+	}
+	for _, fd := range files {
+		if _, ferr := unix.FcntlInt(fd, unix.F_GETFD, 0); ferr != nil {
+			return err
+		}
+	}
+	return unix.EMFILE
 }

@@ -52,7 +52,7 @@ func openDirectory(path string, create bool) (*directory, error) {
 		d.close()
 		return nil, fmt.Errorf("space: directory %s: %w", path, err)
 	}
-	if err := private("directory "+path, st, 0o700); err != nil {
+	if err := private("directory ", path, st, 0o700); err != nil {
 		d.close()
 		return nil, err
 	}
@@ -62,12 +62,13 @@ func openDirectory(path string, create bool) (*directory, error) {
 func (d *directory) close() { _ = unix.Close(d.fd) }
 
 // private says what is wrong with something that must be this user's alone.
-func private(what string, st unix.Stat_t, mode uint32) error {
+func private(kind, path string, st unix.Stat_t, mode uint32) error {
 	if uid := os.Geteuid(); st.Uid != uint32(uid) {
-		return fmt.Errorf("space: %s belongs to user %d, not to user %d: choose another directory with %s", what, st.Uid, uid, DirVar)
+		return fmt.Errorf("space: %s%s belongs to user %d, not to user %d: choose another directory with %s", kind, path, st.Uid, uid, DirVar)
 	}
 	if st.Mode&0o077 != 0 {
-		return fmt.Errorf("space: %s has mode %04o: others may use it; it must have mode %04o", what, st.Mode&0o7777, mode)
+		return fmt.Errorf("space: %s%s has mode %04o: others may use it; take that away with chmod %o %s, or choose another directory with %s",
+			kind, path, st.Mode&0o7777, mode, path, DirVar)
 	}
 	return nil
 }
@@ -97,7 +98,7 @@ func (d *directory) openFile(file string, flags int) (*shm.File, unix.Stat_t, er
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
 		err = fmt.Errorf("space: %s is no regular file", path)
 	default:
-		err = private(path, st, 0o600)
+		err = private("", path, st, 0o600)
 	}
 	if err != nil {
 		f.Close()
