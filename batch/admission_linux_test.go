@@ -18,6 +18,7 @@ import (
 // With too much to do nothing is started, however little of it is ours; with less there is. A job
 // that was just started counts although it does not show.
 func TestLoad(t *testing.T) {
+	t.Parallel()
 	var asked atomic.Int32
 	load := func() (int, error) {
 		if asked.Add(1) <= 3 {
@@ -56,6 +57,7 @@ func TestLoadUnknown(t *testing.T) {
 
 // Both directions at once are what counts, from the second look on.
 func TestNoSwap(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name  string
 		pages [][2]int64 // in and out at each look
@@ -227,6 +229,7 @@ func TestMemSuspend(t *testing.T) {
 // Where jobs take turns, those that stand still for memory hold no place: the oldest goes on, and
 // all end although memory stays short.
 func TestMemSuspendAndTurns(t *testing.T) {
+	t.Parallel()
 	for _, slots := range []int{1, 2} {
 		var free atomic.Int64
 		free.Store(1000 * mb)

@@ -52,6 +52,7 @@ func (c *crowd) trace(ch sched.Change) {
 
 // Live jobs of different weights: no more is taken than there is, some overtake others, and all end.
 func TestBackfillLive(t *testing.T) {
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 2))
 	var cast []*actor
 	for range 60 {

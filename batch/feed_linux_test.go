@@ -163,6 +163,7 @@ func (absent) Key() string                  { return "" }
 
 // A job that is killed, or that leaves a process behind which has its input, holds up nobody.
 func TestFeedEndsWithTheJob(t *testing.T) {
+	t.Parallel()
 	big := func() Input { return &given{s: strings.Repeat("x", 1<<20)} }
 	got, sum, err := run(t, Options{Slots: 2, Timeout: 100 * time.Millisecond}, jobsOf(fed("exec sleep 1000", big()), fed("(exec 1>&- 2>&-; exec setsid sleep 1000) & exit 0", big())))
 	if err != nil || sum.Done != 2 {
@@ -172,6 +173,7 @@ func TestFeedEndsWithTheJob(t *testing.T) {
 
 // A large input goes through in constant memory.
 func TestFeedLarge(t *testing.T) {
+	t.Parallel()
 	got, sum, err := run(t, Options{}, jobsOf(fed("wc -c", large(256<<20))))
 	if err != nil || sum.OK != 1 || strings.TrimSpace(got[0].out) != "268435456" {
 		t.Errorf("%q %+v %v", got[0].out, sum, err)

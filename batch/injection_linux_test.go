@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -16,6 +17,8 @@ var evils = []string{
 
 // Where a shell would run what is in a value, the template or the value is refused; it never runs.
 func TestNothingInAValueRuns(t *testing.T) {
+	t.Parallel()
+	all := distinctShells("sh", "bash", "dash")
 	for _, text := range []string{
 		"echo {}", `echo "{}"`, "echo '{}'", `echo "$(echo {})"`, "x={}; echo $x", "cat < {}", "echo > /dev/null {}", "(echo {})", "( (echo {}) )", "{ echo {}; }",
 		`echo "$(echo $((2*(1+(3)))) {})"`, "echo $(( (2*(1+3)) + {} ))", "echo $((2*(1+(3)))) {}", "echo $(( {} )) {}", `echo "$((1+{}))" "{}"`, "echo $(((1)+(2))) {}",
@@ -34,13 +37,9 @@ func TestNothingInAValueRuns(t *testing.T) {
 			if err != nil {
 				continue
 			}
-			for _, sh := range []string{"sh", "bash", "dash"} {
-				path, err := exec.LookPath(sh)
-				if err != nil {
-					continue // not here
-				}
+			for _, sh := range all {
 				dir := t.TempDir()
-				c := exec.Command(path, "-c", cmd.Text)
+				c := exec.Command(sh, "-c", cmd.Text)
 				c.Dir = dir
 				_ = c.Run() // it may well fail
 				if _, err := os.Stat(filepath.Join(dir, "pwned")); err == nil {
@@ -49,6 +48,23 @@ func TestNothingInAValueRuns(t *testing.T) {
 			}
 		}
 	}
+}
+
+// distinctShells are those of the names that are here, each once: sh is another name.
+func distinctShells(names ...string) (paths []string) {
+	for _, name := range names {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			continue // not here
+		}
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			path = real
+		}
+		if !slices.Contains(paths, path) {
+			paths = append(paths, path)
+		}
+	}
+	return paths
 }
 
 // What is harmless is not refused, and means what it means.

@@ -61,6 +61,7 @@ func suspended(t *testing.T, then func(b *Batch, m *short)) {
 
 // When no more jobs are started, those that stand still for memory go on once there is some.
 func TestDrainWhileSuspended(t *testing.T) {
+	t.Parallel()
 	suspended(t, func(b *Batch, m *short) {
 		b.Drain()
 		m.free.Store(1000 * mb)
@@ -69,6 +70,7 @@ func TestDrainWhileSuspended(t *testing.T) {
 
 // When it can't be known any more how much memory there is, all go on.
 func TestMemoryUnknownWhileSuspended(t *testing.T) {
+	t.Parallel()
 	suspended(t, func(_ *Batch, m *short) { m.unknown.Store(true) })
 }
 

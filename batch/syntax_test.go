@@ -282,6 +282,7 @@ func spelled(t testing.TB, packing Packing) Syntax {
 // In every context, every spelling and every shell a value arrives as it is: one value
 // in a packed job is like one alone.
 func TestQuotingOfSyntax(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	shell := shells(t)[0]
 	for _, packing := range []Packing{OneRow, Joined, Repeated} {
@@ -341,6 +342,7 @@ var packedContexts = []string{
 
 // All values of a packed job arrive, each as it is.
 func TestQuotingOfRepeatedWords(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, shell := range shells(t) {
 		for _, c := range packedContexts {

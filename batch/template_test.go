@@ -212,6 +212,7 @@ func expect(context, v string) string {
 // In every context and every shell a value arrives as it is, and nothing in it
 // is run.
 func TestQuotingInEveryContext(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, shell := range shells(t) {
 		for _, c := range contexts {
