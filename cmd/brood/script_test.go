@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -25,6 +26,9 @@ func TestMain(m *testing.M) {
 	brood.Init() // the scripts' brood is this test binary, and so is its warden
 	if filepath.Base(os.Args[0]) != "brood" {
 		os.Setenv("BROOD_HISTORY", "") // no test writes to the user's; the scripts have one each
+	}
+	if err := flag.Set("test.parallel", "4"); err != nil { // most scripts mostly wait
+		panic(err)
 	}
 	testscript.Main(m, map[string]func(){"brood": main, "hold": hold, "knock": knock})
 }
