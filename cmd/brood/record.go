@@ -88,10 +88,8 @@ func (r *recorder) add(res *batch.Result) {
 		return
 	}
 	n := 0
-	if r.results == 0 && res.Runtime() < tooShort {
-		if s := r.batch.Stats(); s.InputDone && s.Jobs == 1 {
-			return
-		}
+	if r.results == 0 && res.Runtime() < tooShort && isOnly(r.batch.Stats()) {
+		return
 	}
 	if res.OK() {
 		n = r.history.Add(res.Values, history.Measure{Wall: res.Runtime(), CPU: res.User + res.System, Memory: res.Resident})
@@ -115,6 +113,9 @@ func (r *recorder) add(res *batch.Result) {
 		})
 	}
 }
+
+// isOnly reports whether a batch has one job.
+func isOnly(s batch.Stats) bool { return s.InputDone && s.Jobs == 1 }
 
 // start begins a flush, unless one is under way. r.mu is held.
 func (r *recorder) start() {
