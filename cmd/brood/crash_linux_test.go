@@ -89,7 +89,7 @@ func lines(path string) int {
 // second time, its output is delivered, and no process is left.
 func TestKilledAndResumed(t *testing.T) {
 	path := build(t)
-	kills := 60
+	kills := 36
 	if long {
 		kills = 6 * 200
 	}

@@ -241,7 +241,7 @@ func gnuVersion(t *testing.T) string {
 }
 
 // gnuUsual are the cases that GNU parallel runs by default as well: it takes a while to start.
-var gnuUsual = []string{"combinations", "colsep", "joblog", "recend-recstart", "sem"}
+var gnuUsual = []string{"combinations", "joblog"}
 
 // brood does what GNU parallel does, byte for byte.
 func TestGNU(t *testing.T) {
