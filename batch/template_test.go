@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -147,14 +149,21 @@ func TestTemplateString(t *testing.T) {
 	}
 }
 
-// shells that values are quoted for.
+// shells that values are quoted for, each once: sh is often another one's name.
 func shells(t testing.TB) []string {
-	var found []string
+	var found, files []string
 	var none error
 	for _, s := range []string{"dash", "bash", "sh"} {
 		path, err := exec.LookPath(s)
-		if none = errors.Join(none, err); err == nil {
-			found = append(found, path)
+		if none = errors.Join(none, err); err != nil {
+			continue
+		}
+		file, err := filepath.EvalSymlinks(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Contains(files, file) { // it is run by its name, by which busybox knows what to be
+			files, found = append(files, file), append(found, path)
 		}
 	}
 	if len(found) == 0 {
