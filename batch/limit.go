@@ -118,7 +118,7 @@ func (b *Batch) serveLimit(s Slot) {
 		}
 		if code == 2 {
 			b.mu.Lock()
-			if b.level == running {
+			if b.level == running && !b.held {
 				b.evict(false)
 			}
 			b.mu.Unlock()

@@ -126,7 +126,7 @@ func (l *timeLimit) Set(s string) error {
 // gather reads the whole input, if that is needed: to shuffle it, or because the number of jobs must
 // be known. An error of the input is an error before anything runs.
 func (f *runFlags) gather(jobs iter.Seq2[batch.Job, error], o *batch.Options) (iter.Seq2[batch.Job, error], error) {
-	counts := f.template != nil && f.template.NeedsTotal() || o.Tag != nil && o.Tag.NeedsTotal()
+	counts := f.template != nil && f.template.NeedsTotal() || o.Tag != nil && o.Tag.NeedsTotal() || f.needsTotal()
 	switch {
 	case !f.shuffle && o.Halt.Percent == 0 && !counts:
 		return jobs, nil
@@ -238,7 +238,9 @@ func (f *jobsFile) again(b *batch.Batch, said string) string {
 	n, err := f.read()
 	switch {
 	case err == nil && f.text != was:
-		changeSlots(b, n)
+		if err := changeSlots(b, n); err != nil {
+			say("%v", err)
+		}
 		return ""
 	case err != nil && err.Error() != said:
 		say("%v; it stays as it was", err)
@@ -248,17 +250,20 @@ func (f *jobsFile) again(b *batch.Batch, said string) string {
 }
 
 // changeSlots changes how many jobs run at once.
-func changeSlots(b *batch.Batch, n int) {
+func changeSlots(b *batch.Batch, n int) error {
 	if err := b.SetSlots(n); err != nil {
-		say("%v", err)
-		return
+		return err
 	}
 	useProcs(n)
+	return nil
 }
 
 // moreSlots changes it by one, as a signal asks for.
 func moreSlots(b *batch.Batch, by int) {
-	changeSlots(b, min(max(b.Slots()+by, 1), batch.Unlimited))
+	if err := changeSlots(b, min(max(b.Slots()+by, 1), batch.Unlimited)); err != nil {
+		say("%v", err)
+		return
+	}
 	inform("%s at once from now on", count(b.Slots(), "job"))
 }
 

@@ -310,8 +310,7 @@ func (c *control) act(r ctlRequest) (*ctlAnswer, error) {
 		if c.p.flags.tty {
 			return nil, errors.New("with --tty the terminal is given to one job at a time")
 		}
-		useProcs(n)
-		if err := c.b.SetSlots(n); err != nil {
+		if err := changeSlots(c.b, n); err != nil {
 			return nil, err
 		}
 		return c.did("brood ctl: %s at once from now on", count(n, "job")), nil

@@ -63,6 +63,16 @@ func (f *demandFlags) parse(s batch.Syntax) error {
 	return nil
 }
 
+// needsTotal reports whether a value is made of the number of jobs.
+func (f *demandFlags) needsTotal() bool {
+	for _, v := range []*perJob{&f.weightOf, &f.cpusOf, &f.memOf, &f.nameOf, &f.afterOf} {
+		if v.t != nil && v.t.NeedsTotal() {
+			return true
+		}
+	}
+	return false
+}
+
 // perJob is a text that is the same for all jobs, or one with replacement strings.
 type perJob struct {
 	given bool
